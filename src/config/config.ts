@@ -1,0 +1,124 @@
+import type { Connection } from '../core/connection.ts';
+import { ConfigError } from '../core/errors.ts';
+import type { Template } from '../core/naming.ts';
+import type { RetentionPolicy } from '../core/retention.ts';
+import { effectiveSettings, labelOf, resolveConnection, seriesOf } from './database.ts';
+import type { Notes } from './notes.ts';
+import type { Compression, ShrinkLimit } from './parsers.ts';
+import { type RemoteConfig, resolveRemote } from './remote.ts';
+import { checkRules } from './rules.ts';
+import { parseSettings, readSettings, type Settings, type Surroundings } from './settings.ts';
+import { warnOfUnknown } from './unknown.ts';
+import type { Values } from './variables.ts';
+
+export { describeConfig } from './describe.ts';
+export { findOwnRcloneConfig, secretsOf } from './secrets.ts';
+
+/** What all variables and flags together say, checked. */
+export interface Config {
+  readonly connection: Connection;
+  /** How the database is called in names and logs. */
+  readonly database: string;
+  readonly series: string;
+  readonly remote: RemoteConfig;
+  /** Read it with `parseSchedule`, which has accepted it. */
+  readonly schedule: string;
+  readonly onStart: boolean;
+  readonly timeZone: string;
+  readonly template: Template;
+  /** With the dot; undefined for that of what is produced. */
+  readonly extension: string | undefined;
+  readonly compress: Compression;
+  /** Absolute. */
+  readonly tempDir: string;
+  /** Further arguments of the dump tool, split. */
+  readonly extraArgs: readonly string[];
+  /** Of a run; 0 is none, as for the next. */
+  readonly timeoutMs: number;
+  readonly stallTimeoutMs: number;
+  readonly useLock: boolean;
+  readonly minBytes: number;
+  readonly maxShrink: ShrinkLimit | undefined;
+  readonly retention: RetentionPolicy;
+  readonly log: { readonly level: Values['LOG_LEVEL']; readonly format: Values['LOG_FORMAT'] };
+  /** Where `restore` goes; it may hold a password. */
+  readonly restoreUri: string | undefined;
+  /** Each variable as it is in force, secrets included, and where it came from: see `describeConfig`. */
+  readonly settings: Settings;
+  /** A sentence each, without secrets. */
+  readonly warnings: readonly string[];
+}
+
+export interface ConfigSource extends Surroundings {
+  /** Throws `ConfigError` for a BACKUP_SCHEDULE that is none. */
+  readonly parseSchedule: (text: string, timeZone: string) => unknown;
+}
+
+/** What can be said of any configuration; `config` is there where it has no problems. */
+export interface Inspection {
+  readonly config: Config | undefined;
+  readonly settings: Settings;
+  readonly problems: readonly string[];
+  readonly warnings: readonly string[];
+}
+
+/** Throws one `ConfigError` that names every problem, each on its own line, and none of the secrets. */
+export function parseConfig(source: ConfigSource): Config {
+  const { config, problems, warnings } = inspectConfig(source);
+  if (config) return config;
+  const title = problems.length === 1 ? 'a problem' : `${problems.length} problems`;
+  // A typo that is warned about is often why something else is missing.
+  const lines = [...problems, ...warnings.map((warning) => `(warning) ${warning}`)];
+  throw new ConfigError(`the configuration has ${title}:\n${lines.map((line) => `  ${line}`).join('\n')}`);
+}
+
+export function inspectConfig(source: ConfigSource): Inspection {
+  const { env, cwd } = source;
+  const notes: Notes = { problems: [], warnings: [] };
+  const given = readSettings(source, notes);
+  const values = parseSettings(given, notes);
+  const connection = resolveConnection(values, given, cwd, notes);
+  const remote = resolveRemote(values, given, cwd, notes);
+  checkRules(source, values, given, notes);
+  notes.warnings.push(...warnOfUnknown(env));
+  const { problems, warnings } = notes;
+  if (!connection || !remote || problems.length > 0) return { config: undefined, settings: given, problems, warnings };
+  const settings = { ...given, ...effectiveSettings(connection, values, given) };
+  return { config: assemble(values, { connection, remote, settings, warnings }), settings, problems, warnings };
+}
+
+type Assembled = Pick<Config, 'connection' | 'remote' | 'settings' | 'warnings'>;
+
+const assemble = (values: Values, parts: Assembled): Config => ({
+  ...parts,
+  database: labelOf(parts.connection),
+  series: seriesOf(parts.connection, values),
+  schedule: values.BACKUP_SCHEDULE,
+  onStart: values.BACKUP_ON_START,
+  timeZone: values.TZ,
+  template: values.BACKUP_NAME_TEMPLATE,
+  extension: values.BACKUP_EXTENSION,
+  compress: values.BACKUP_COMPRESS,
+  tempDir: values.BACKUP_TEMP_DIR,
+  extraArgs: values.DUMP_EXTRA_ARGS,
+  timeoutMs: values.BACKUP_TIMEOUT,
+  stallTimeoutMs: values.BACKUP_STALL_TIMEOUT,
+  useLock: values.BACKUP_LOCK,
+  minBytes: values.BACKUP_MIN_SIZE,
+  maxShrink: values.BACKUP_MAX_SHRINK,
+  retention: retentionOf(values),
+  log: { level: values.LOG_LEVEL, format: values.LOG_FORMAT },
+  restoreUri: parts.settings.RESTORE_DB_URI.text,
+});
+
+const retentionOf = (values: Values): RetentionPolicy => ({
+  maxFiles: values.RETENTION_MAX_FILES,
+  maxDays: values.RETENTION_MAX_DAYS,
+  keepLast: values.RETENTION_KEEP_LAST,
+  keepHourly: values.RETENTION_KEEP_HOURLY,
+  keepDaily: values.RETENTION_KEEP_DAILY,
+  keepWeekly: values.RETENTION_KEEP_WEEKLY,
+  keepMonthly: values.RETENTION_KEEP_MONTHLY,
+  keepYearly: values.RETENTION_KEEP_YEARLY,
+  minKeep: values.RETENTION_MIN_KEEP,
+});

@@ -1,0 +1,87 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseDatabaseUri } from '../core/uri.ts';
+import type { Config } from './config.ts';
+import { parseConnectionString } from './connectionString.ts';
+import { readTextFile } from './file.ts';
+import { allFormsOf, isPlainValue, secretsOfEntry, secretsOfRcloneConfig } from './rcloneSecrets.ts';
+import { isSecretKey } from './secretKey.ts';
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Every secret that we know or that our children will: what the redactor has to mask. */
+export function secretsOf(
+  { settings, remote }: Pick<Config, 'settings' | 'remote'>,
+  env: Environment,
+): readonly string[] {
+  const { DB_PASSWORD, POSTGRES_PASSWORD, RCLONE_CONFIG_PASS, RCLONE_CONFIG, DB_URI, RESTORE_DB_URI } = settings;
+  const given = [DB_PASSWORD, POSTGRES_PASSWORD, RCLONE_CONFIG_PASS, ...(remote.configText ? [RCLONE_CONFIG] : [])];
+  const secrets = [
+    ...given.flatMap(({ text }) => text ?? []),
+    ...secretsOfUri(DB_URI.text),
+    ...secretsOfUri(RESTORE_DB_URI.text),
+    ...secretsOfRemote(remote.remote),
+    ...secretsOfRcloneConfig(remote.configText ?? readOthers(remote.configPath, env)),
+    ...secretsOfEnvironment(env),
+  ];
+  return [...new Set(secrets)];
+}
+
+/** The rclone.conf that rclone takes where none is named. */
+export function findOwnRcloneConfig({ XDG_CONFIG_HOME: xdg, HOME: home }: Environment): string | undefined {
+  const places = [
+    ...(xdg ? [join(xdg, 'rclone/rclone.conf')] : []),
+    ...(home ? [join(home, '.config/rclone/rclone.conf'), join(home, '.rclone.conf')] : []),
+  ];
+  return places.find((place) => existsSync(place));
+}
+
+/** The rclone.conf that rclone will read; empty where there is none, or where rclone will complain about it. */
+function readOthers(path: string | undefined, env: Environment): string {
+  const found = path ?? findOwnRcloneConfig(env);
+  try {
+    return found === undefined ? '' : readTextFile(found);
+  } catch {
+    return '';
+  }
+}
+
+/** Of one that cannot be read there are none: it is never shown. */
+export function secretsOfUri(text: string | undefined): string[] {
+  try {
+    const { password, params } = parseDatabaseUri(text ?? '');
+    const secrets = Object.entries(params).filter(([key]) => isSecretKey(key));
+    return [...(password === undefined ? [] : [password]), ...secrets.map(([, value]) => value)];
+  } catch {
+    return [];
+  }
+}
+
+/** Options of a connection string that are no secrets; every other may be one. */
+const PLAIN_OPTIONS = new Set(
+  (
+    'type provider region endpoint location_constraint storage_class acl env_auth host port user domain vendor url ' +
+    'account project_number remote root_folder_id team_drive drive_id drive_type shell_type'
+  ).split(' '),
+);
+
+/** The secrets of a remote given as a connection string. */
+export function secretsOfRemote(remote: string): string[] {
+  const options = parseConnectionString(remote)?.options ?? [];
+  return options
+    .filter(([key, value]) => !PLAIN_OPTIONS.has(key) && !isPlainValue(value))
+    .flatMap(([key, value]) => (isSecretKey(key) ? allFormsOf(value) : [value]));
+}
+
+/** What our children inherit: RCLONE_CONFIG_S3_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, PGPASSWORD, a proxy's password ... */
+function secretsOfEnvironment(env: Environment): string[] {
+  return Object.entries(env).flatMap(([name, value = '']) => {
+    if (/_proxy$/i.test(name)) return secretsOfProxy(value);
+    return /^(RCLONE_|AWS_|AZURE_|GOOGLE_|PG|DB_|POSTGRES_)/.test(name) ? secretsOfEntry(name, value) : [];
+  });
+}
+
+function secretsOfProxy(value: string): string[] {
+  const password = URL.canParse(value) ? new URL(value).password : '';
+  return password === '' ? [] : [password, decodeURIComponent(password)];
+}

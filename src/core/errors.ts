@@ -1,0 +1,63 @@
+/** Exit codes of every command (README, "Commands"). */
+export const EXIT = {
+  ok: 0,
+  failed: 1,
+  config: 2,
+  remote: 3,
+  damaged: 4,
+  locked: 11,
+  sigint: 130,
+  sigterm: 143,
+} as const;
+
+/** An error whose message is meant for the operator: one sentence, what is wrong, where, what would be right. */
+export class DbstashError extends Error {
+  readonly exitCode: number = EXIT.failed;
+  override get name(): string {
+    return this.constructor.name;
+  }
+}
+
+/** The operator must mend the configuration or the command line. */
+export class ConfigError extends DbstashError {
+  override readonly exitCode = EXIT.config;
+}
+
+/** The database, its tools, or a filter failed. */
+export class DumpError extends DbstashError {}
+
+/** The remote, or rclone, failed. */
+export class RemoteError extends DbstashError {
+  override readonly exitCode = EXIT.remote;
+}
+
+/** What is stored is not what was sent, or what came back is not what is stored. */
+export class VerifyError extends DbstashError {
+  override readonly exitCode = EXIT.damaged;
+}
+
+/** Another run holds the lock of the series. */
+export class LockedError extends DbstashError {
+  override readonly exitCode = EXIT.locked;
+}
+
+/** A total or a stall timeout has passed. */
+export class TimeoutError extends DbstashError {}
+
+export type StopSignal = 'SIGINT' | 'SIGTERM' | 'SIGHUP';
+
+/** A signal asked us to stop; `exitCode` is 128 + its number, with a hang-up taken for SIGTERM. */
+export class InterruptedError extends DbstashError {
+  override readonly exitCode: number;
+  constructor(signal: StopSignal) {
+    super(`interrupted by ${signal}`);
+    this.exitCode = signal === 'SIGINT' ? EXIT.sigint : EXIT.sigterm;
+  }
+}
+
+/** The text of anything thrown, with its causes, outermost first. */
+export function describeError(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const cause = error.cause === undefined ? '' : `: ${describeError(error.cause)}`;
+  return `${error.message}${error.message.includes(cause.slice(2)) ? '' : cause}`;
+}

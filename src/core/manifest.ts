@@ -1,0 +1,81 @@
+import * as z from 'zod';
+
+/** What a restore into a new place needs to know and the dump does not say; each engine fills its own part. */
+const target = z.record(z.string(), z.unknown());
+
+/**
+ * The small JSON beside an artifact that makes it a backup: the commit marker, written after the artifact is known to
+ * be whole on the remote. `bytes` and `sha256` are of what is stored, `dumpBytes` of what the tool wrote. Times are ISO 8601, UTC.
+ */
+const manifestSchema = z.object({
+  dbstash: z.literal(1),
+  id: z.string().regex(/^\d{8}T\d{6}Z-[0-9a-f]{6}$/),
+  run: z.string(),
+  series: z.string(),
+  serverId: z.string().nullable(),
+  engine: z.string(),
+  database: z.string(),
+  mode: z.enum(['stream', 'file', 'directory', 'tar']),
+  artifact: z.string(),
+  startedAt: z.iso.datetime(),
+  finishedAt: z.iso.datetime(),
+  bytes: z.int().nonnegative(),
+  sha256: z.string().regex(/^[0-9a-f]{64}$/),
+  dumpBytes: z.int().nonnegative(),
+  format: z.string(),
+  compression: z.string().nullable(),
+  encryption: z.string().nullable(),
+  tool: z.string(),
+  server: z.string(),
+  version: z.string(),
+  target,
+});
+export type Manifest = z.infer<typeof manifestSchema>;
+
+/**
+ * Written before the first byte of an artifact: proof that the objects it names are ours. `refreshedAt` is rewritten
+ * hourly while the upload goes on; a record that was not refreshed for a day belongs to a dead run.
+ */
+const pendingSchema = z.object({
+  dbstash: z.literal(1),
+  id: z.string(),
+  run: z.string(),
+  series: z.string(),
+  startedAt: z.iso.datetime(),
+  refreshedAt: z.iso.datetime(),
+  objects: z.array(z.string()).nonempty(),
+});
+export type Pending = z.infer<typeof pendingSchema>;
+
+/** What the last look at a backup's content found; beside the manifest, as `<artifact>.verify.json`. */
+const verdictSchema = z.object({
+  dbstash: z.literal(1),
+  id: z.string(),
+  at: z.iso.datetime(),
+  level: z.enum(['stored', 'content', 'restore']),
+  ok: z.boolean(),
+  reason: z.string().nullable(),
+});
+export type Verdict = z.infer<typeof verdictSchema>;
+
+/** Suffixes of the records beside an artifact. A pending record's name also holds the backup's id (see pendingPath). */
+export const MANIFEST_SUFFIX = '.manifest.json';
+export const PENDING_SUFFIX = '.pending.json';
+export const VERDICT_SUFFIX = '.verify.json';
+export const PARTIAL_SUFFIX = '.partial';
+
+/** Parsers of the records; undefined where the text is not one (another tool's file, or one cut short). */
+export const parseManifest = (text: string): Manifest | undefined => parseRecord(manifestSchema, text);
+export const parsePending = (text: string): Pending | undefined => parseRecord(pendingSchema, text);
+export const parseVerdict = (text: string): Verdict | undefined => parseRecord(verdictSchema, text);
+
+function parseRecord<T>(schema: z.ZodType<T>, text: string): T | undefined {
+  try {
+    return schema.parse(JSON.parse(text));
+  } catch {
+    return undefined;
+  }
+}
+
+/** Every instance writes its own record, so that two that take one name in the same second see each other. */
+export const pendingPath = (artifact: string, id: string): string => `${artifact}.${id}${PENDING_SUFFIX}`;

@@ -1,0 +1,20 @@
+import type { Manifest } from './manifest.ts';
+
+/** `warning`: the backup is good, something about it or after it was not. */
+export type Outcome = 'succeeded' | 'warning' | 'failed' | 'skipped' | 'interrupted';
+
+/** What one run did. The same fields whether it went well or not. Times are UTC, durations milliseconds. */
+export interface Report {
+  readonly run: string;
+  readonly job: 'backup';
+  readonly outcome: Outcome;
+  readonly exitCode: number;
+  readonly startedAt: Date;
+  readonly durationMs: number;
+  readonly backups: readonly Manifest[];
+  /** Paths of backups that retention removed. */
+  readonly removed: readonly string[];
+  readonly warnings: readonly string[];
+  /** The first cause, in a sentence; undefined unless failed, skipped or interrupted. */
+  readonly error: string | undefined;
+}

@@ -1,0 +1,76 @@
+import { type Command, SCRATCH } from '../core/command.ts';
+import { ConfigError } from '../core/errors.ts';
+import type { RestorePlan, RestoreRequest } from './engine.ts';
+import { psql } from './pgConnection.ts';
+import { createDatabase, createRoles, describeDatabase, maintenanceOf } from './pgCreate.ts';
+import { EMPTY_DATABASE } from './pgEmpty.ts';
+import { type PgFacts, pgFacts } from './pgInspect.ts';
+
+const FORMATS = ['plain', 'custom'];
+
+/**
+ * psql loads every format in one transaction, an archive by way of pg_restore. What commits it stands behind the dump: at a
+ * mere end of its input psql ends a COPY and goes on, so that our own sudden death would commit half a dump. Two kinds of
+ * dump cannot: a script with large objects has COMMITs of its own, and one made with --create connects elsewhere midway.
+ */
+export function planPgRestore(request: RestoreRequest): RestorePlan {
+  const facts = pgFacts.parse(request.facts);
+  if (!FORMATS.includes(request.format))
+    throw new ConfigError(`a pg dump of the format ${request.format} cannot be restored from a stream`);
+  refuseNamedDatabase(request, facts);
+  const isNew = !request.target.exists;
+  const makesDatabase = isNew && facts.createsDatabase === undefined;
+  const bringsTransaction = hasTransaction(request, facts);
+  return {
+    prepare: [
+      ...(request.createRoles && request.target.missingRoles.length > 0 ? [createRoles(request)] : []),
+      ...(makesDatabase ? [createDatabase(request, facts)] : []),
+    ],
+    filters: planFilters(request, facts),
+    load: planLoad(request, facts, bringsTransaction),
+    ...(!bringsTransaction && { commit: '\nCOMMIT;\n' }),
+    isAtomic: facts.createsDatabase === undefined && !(request.format === 'plain' && facts.largeObjects),
+    finish: makesDatabase ? [describeDatabase(request, facts)] : [],
+  };
+}
+
+function refuseNamedDatabase({ connection, target }: RestoreRequest, { createsDatabase }: PgFacts): void {
+  if (createsDatabase === undefined) return;
+  const what = `this dump was made with --create and restores over the database ${JSON.stringify(createsDatabase)} wherever it is sent`;
+  if (createsDatabase !== connection.database)
+    throw new ConfigError(`${what}: it cannot be restored under another name`);
+  if (target.exists) throw new ConfigError(`${what}: drop that database first`);
+}
+
+/** pg_restore reads the archive from its standard input, and has a transaction of its own where psql's would be cut. */
+function planFilters({ format, target }: RestoreRequest, facts: PgFacts): readonly Command[] {
+  const filters: Command[] = [];
+  if (format !== 'plain') {
+    filters.push({ file: 'pg_restore', args: ['--file=-', ...(facts.largeObjects ? ['--single-transaction'] : [])] });
+  }
+  // Clients of version 17 and later write this into the head of every dump, also of servers that do not know it.
+  if (target.major !== undefined && target.major < 17) {
+    filters.push({ file: 'sed', args: ['1,40{/^SET transaction_timeout = 0;$/d;}'], env: { LC_ALL: 'C' } });
+  }
+  return filters;
+}
+
+const hasTransaction = ({ format }: RestoreRequest, facts: PgFacts): boolean =>
+  facts.createsDatabase !== undefined || (format !== 'plain' && facts.largeObjects === true);
+
+function planLoad(request: RestoreRequest, facts: PgFacts, bringsTransaction: boolean): Command {
+  const { connection, target, replace } = request;
+  const isPiecemeal = facts.createsDatabase !== undefined;
+  const empties = replace && target.exists;
+  const command = psql(connection, isPiecemeal ? maintenanceOf(request) : connection.database, [
+    '--output=/dev/null',
+    ...(bringsTransaction ? [] : ['--command=BEGIN']),
+    ...(empties ? [`--file=${SCRATCH}/empty.sql`] : []),
+    '--file=-',
+  ]);
+  if (!empties) return command;
+  return {
+    ...command,
+    files: { ...command.files, 'empty.sql': `${bringsTransaction ? 'BEGIN;\n' : ''}${EMPTY_DATABASE}` },
+  };
+}

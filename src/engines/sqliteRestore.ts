@@ -1,0 +1,56 @@
+import type { Command } from '../core/command.ts';
+import { ConfigError } from '../core/errors.ts';
+import type { RestorePlan, RestoreRequest } from './engine.ts';
+import { type SqliteFacts, sqliteFacts } from './sqliteInspect.ts';
+import { printVerdict, SHELL_ARGS, withInit } from './sqliteShell.ts';
+
+/**
+ * What lets the shell write the tables behind virtual ones, and read schemas older than its rules on quotes. The file is
+ * thrown away when anything fails: it needs no journal, and reaches the disk when it is finished.
+ */
+const BEFORE_LOAD = `
+.dbconfig defensive off
+.dbconfig dqs_ddl on
+.dbconfig dqs_dml on
+PRAGMA journal_mode=OFF;
+PRAGMA synchronous=OFF;
+`;
+
+/** Loads into a new file beside the target, checks it, and leaves it to be swapped in. */
+export function planSqliteRestore({ connection, target, facts, format, id }: RestoreRequest): RestorePlan {
+  if (format !== 'sql')
+    throw new ConfigError(`a sqlite dump of the format ${format} cannot be restored by this version`);
+  const to = connection.database;
+  const from = `${to}.restoring-${id}`;
+  return {
+    prepare: [],
+    filters: [],
+    load: withInit('load.sql', BEFORE_LOAD, from),
+    isAtomic: true,
+    finish: [finishCommand(from, sqliteFacts.parse(facts))],
+    swap: {
+      from,
+      to,
+      remove: [`${to}-wal`, `${to}-shm`, `${to}-journal`],
+      lock: lockCommand(to, target.notes?.isBroken === true),
+    },
+  };
+}
+
+/** The journal mode comes last: a WAL would have to be emptied again. */
+function finishCommand(path: string, { journalMode, objects = 0 }: SqliteFacts): Command {
+  const steps = [printVerdict('integrity_check', 'the restored database is damaged')];
+  if (objects > 0)
+    steps.push("SELECT json_extract('{}', 'nothing was restored') WHERE NOT EXISTS (SELECT 1 FROM sqlite_master)");
+  if (journalMode === 'wal') steps.push('PRAGMA journal_mode=WAL');
+  return { file: 'sqlite3', args: [...SHELL_ARGS, '-init', '/dev/null', path, ...steps] };
+}
+
+/**
+ * Out of WAL mode first, which moves everything into the file itself and is refused while anybody else has it open. Any
+ * other mode shows only who is inside a transaction. A file that is no sound database has nobody to lock out.
+ */
+function lockCommand(path: string, isBroken: boolean): Command {
+  const lock = '.timeout 5000\nPRAGMA journal_mode=DELETE;\nBEGIN EXCLUSIVE;\n';
+  return withInit('lock.sql', `${isBroken ? '' : lock}SELECT 'locked';\n`, isBroken ? ':memory:' : path);
+}

@@ -1,0 +1,77 @@
+import { describeError, RemoteError } from '../core/errors.ts';
+import { MANIFEST_SUFFIX, parseManifest } from '../core/manifest.ts';
+import type { Logger } from '../logger.ts';
+import type { Catalog, Orphan } from '../remote/catalog.ts';
+import type { Session } from './session.ts';
+
+/** A pending record that was not refreshed for so long belongs to a run that died: living ones refresh hourly. */
+const DEAD_AFTER_MS = 24 * 60 * 60 * 1000;
+
+/** Tells of what runs of this series left behind; `ownId` is of the backup being made. */
+export function warnOfOrphans(run: { session: Session; logger: Logger }, catalog: Catalog, ownId?: string): void {
+  const { session, logger } = run;
+  for (const orphan of ofSeries(catalog, session.series)) {
+    if (orphan.record.id === ownId || orphan.isCommitted) continue;
+    const what = orphan.objects.length > 0 ? orphan.objects.join(', ') : 'only its record';
+    logger.warn(
+      `${orphan.recordPath}: a run that began at ${orphan.record.startedAt} has not committed (left: ${what}); ` +
+        'it is still running elsewhere, or died: what is left is then removed a day after its last sign of life',
+      { backup_id: orphan.record.id },
+    );
+  }
+}
+
+/**
+ * Removes what dead runs of this series left: exactly the objects that their pending records name and no manifest
+ * claims, uploads that they left unfinished, and last the records. Returns what was removed. Throws `RemoteError`.
+ */
+export async function sweepOrphans(
+  session: Session,
+  catalog: Catalog,
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  const removed: string[] = [];
+  for (const orphan of findDead(session, catalog)) {
+    const { record, recordPath, objects } = orphan;
+    await removeLeft(session, orphan, signal);
+    for (const object of record.objects) {
+      if (!catalog.listing.has(object)) await abortUpload(session, object, signal);
+    }
+    await session.remote.remove([recordPath], session.scratch.path, signal);
+    removed.push(...objects, recordPath);
+  }
+  return removed;
+}
+
+/** Those of the series whose run is dead. */
+export function findDead(session: Session, catalog: Catalog): readonly Orphan[] {
+  const now = session.host.clock.now().getTime();
+  return ofSeries(catalog, session.series).filter(({ record }) => now - Date.parse(record.refreshedAt) > DEAD_AFTER_MS);
+}
+
+const ofSeries = (catalog: Catalog, series: string): readonly Orphan[] =>
+  catalog.orphans.filter(({ record }) => record.series === series);
+
+/** Removes an orphan's objects, but not its record. Throws `RemoteError`. */
+export async function removeLeft(session: Session, { objects }: Orphan, signal: AbortSignal): Promise<void> {
+  for (const object of objects) await expectUnclaimed(session, object, signal);
+  await session.remote.remove(objects, session.scratch.path, signal);
+}
+
+/** The listing may have been cut short: the manifest is looked for once more before anything goes. */
+async function expectUnclaimed({ remote, scratch }: Session, object: string, signal: AbortSignal): Promise<void> {
+  const path = object + MANIFEST_SUFFIX;
+  const found = await remote.readAll([path], scratch.path, signal);
+  if (parseManifest(found.get(path) ?? ''))
+    throw new RemoteError(`${object} has a manifest, which the listing did not show: nothing is swept`);
+}
+
+/** Parts of an unfinished upload cost money, not safety: a storage that cannot say is left alone. */
+async function abortUpload(session: Session, object: string, signal: AbortSignal): Promise<void> {
+  try {
+    if (await session.remote.abortUpload(object, 'over a day', signal))
+      session.host.logger.info(`aborted the unfinished upload of ${object}`);
+  } catch (error) {
+    session.host.logger.debug(`unfinished uploads of ${object} could not be looked for: ${describeError(error)}`);
+  }
+}

@@ -1,0 +1,203 @@
+import { access, chmod, constants, readFile, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { type Config, findOwnRcloneConfig } from '../config/config.ts';
+import type { Clock } from '../core/clock.ts';
+import type { Command, Question } from '../core/command.ts';
+import { DumpError, TimeoutError } from '../core/errors.ts';
+import type { Engine } from '../engines/engine.ts';
+import { engines } from '../engines/index.ts';
+import type { Logger } from '../logger.ts';
+import { type Child, describeExit, hasSucceeded, spawnChild } from '../process/child.ts';
+import { pickEnvironment, pickRcloneEnvironment, TOOL_NAMES } from '../process/environment.ts';
+import { runCommand } from '../process/run.ts';
+import { createScratch, type Scratch, sweepScratch } from '../process/scratch.ts';
+import { inspectBackend } from '../remote/backend.ts';
+import { type Catalog, type ManifestCache, readCatalog } from '../remote/catalog.ts';
+import { parseLocation } from '../remote/location.ts';
+import { createRclone, readRcloneVersion } from '../remote/rclone.ts';
+import { createRemote, type Remote } from '../remote/remote.ts';
+
+/** What the process gives to every job: nothing below takes time, environment, randomness or signals from the air. */
+export interface Host {
+  readonly config: Config;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Lower-case hex of so many random bytes. */
+  readonly randomHex: (bytes: number) => string;
+  /** Memory that this machine or container can still give. */
+  readonly availableBytes: () => number;
+  /** Fires when the process has to end. */
+  readonly signal: AbortSignal;
+  /** Shows how far a run is, on a terminal; undefined where there is none. */
+  readonly showProgress: ((line: string) => void) | undefined;
+  readonly version: string;
+}
+
+/** A host with its remote looked at and a private folder: opened once a process, used by job after job. */
+export interface Session extends AsyncDisposable {
+  readonly host: Host;
+  readonly engine: Engine;
+  readonly series: string;
+  readonly remote: Remote;
+  readonly rcloneVersion: string;
+  readonly scratch: Scratch;
+  readCatalog(signal: AbortSignal): Promise<Catalog>;
+}
+
+/** Looks for rclone and at the remote; `signal` ends that alone. Throws `RemoteError` or `ConfigError`. */
+export async function openSession(host: Host, signal: AbortSignal = host.signal): Promise<Session> {
+  const { config, logger } = host;
+  for (const name of await sweepScratch(config.tempDir))
+    logger.warn(`removed ${name}, which a run that died left in ${config.tempDir}`);
+  const scratch = await createScratch(config.tempDir, `session-${host.randomHex(4)}`);
+  try {
+    return {
+      ...(await openRemote(host, scratch, signal)),
+      [Symbol.asyncDispose]: () => scratch[Symbol.asyncDispose](),
+    };
+  } catch (error) {
+    await scratch[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+async function openRemote(
+  host: Host,
+  scratch: Scratch,
+  signal: AbortSignal,
+): Promise<Omit<Session, typeof Symbol.asyncDispose>> {
+  const { config } = host;
+  const location = parseLocation(config.remote.remote, 'dbstash1');
+  const options = { configPath: await placeRcloneConfig(host, scratch), extraArgs: config.remote.extraArgs };
+  // Alone and first: what an rclone that is missing or too old says of the remote would hide it.
+  const rcloneVersion = await readRcloneVersion(
+    createRclone({ ...options, env: rcloneEnvironment(host, undefined) }),
+    signal,
+  );
+  const env = { ...rcloneEnvironment(host, rcloneVersion), ...location.env };
+  const rclone = createRclone({ ...options, env });
+  const backend = await inspectBackend(rclone, location, env, config.remote.extraArgs, signal);
+  if (!backend.canStream) {
+    host.logger.warn(
+      `${location.title} takes no streams: rclone puts each dump into ${env.TMPDIR ?? '/tmp'} first, which must have room for it`,
+    );
+  }
+  const remote = createRemote(rclone, location, backend);
+  const cache: ManifestCache = new Map();
+  return {
+    host,
+    engine: engines[config.connection.engine],
+    series: config.series,
+    remote,
+    rcloneVersion,
+    scratch,
+    readCatalog: async (signal) => {
+      const catalog = await readCatalog(remote, cache, scratch.path, signal);
+      if (catalog.unreadable) warnOfUnreadable(host.logger, catalog.unreadable);
+      return catalog;
+    },
+  };
+}
+
+function warnOfUnreadable(logger: Logger, { paths, failure }: NonNullable<Catalog['unreadable']>): void {
+  const [first, ...rest] = paths;
+  const more = rest.length === 0 ? '' : ` and ${rest.length} more`;
+  logger.warn(`${first}${more} could not be read, and nothing is pruned: ${failure.message}`);
+}
+
+/** rclone's environment. Which of our variables it does not get is told at debug. */
+function rcloneEnvironment({ env, config, logger }: Host, version: string | undefined): Record<string, string> {
+  const picked = pickRcloneEnvironment(env, version);
+  if (config.remote.configPass !== undefined) picked.RCLONE_CONFIG_PASS = config.remote.configPass;
+  const dropped = Object.keys(env).filter((name) => picked[name] === undefined);
+  if (version !== undefined) logger.debug(`rclone does not get ${dropped.sort().join(', ')}`);
+  return picked;
+}
+
+/**
+ * A configuration given as content becomes a private file, which rclone may write refreshed tokens to. So does one in a
+ * folder that we cannot write to, and none at all: what rclone wants to save it would try to, call after call, for seconds.
+ */
+async function placeRcloneConfig({ config, env }: Host, scratch: Scratch): Promise<string | undefined> {
+  const { configText, configPath } = config.remote;
+  const found = configPath ?? findOwnRcloneConfig(env);
+  const text = configText ?? (found === undefined ? '' : await readWhereUnwritable(found));
+  if (text === undefined) return configPath;
+  const path = join(scratch.path, 'rclone.conf');
+  await writeFile(path, text, { mode: 0o600 });
+  await chmod(path, 0o600);
+  return path;
+}
+
+/** Undefined where rclone can save it, or where it is rclone's to complain. */
+async function readWhereUnwritable(path: string): Promise<string | undefined> {
+  try {
+    return await access(dirname(path), constants.W_OK).then(
+      () => undefined,
+      () => readFile(path, 'utf8'),
+    );
+  } catch {
+    return undefined;
+  }
+}
+
+const toolOptions = (host: Host) => ({ env: pickEnvironment(host.env, TOOL_NAMES) });
+
+/** Asks a tool or, through it, the server. Throws `DumpError`. */
+export async function ask<T>(host: Host, scratch: Scratch, question: Question<T>, signal: AbortSignal): Promise<T> {
+  try {
+    return await askOnce(host, scratch, question, signal);
+  } catch (error) {
+    if (!question.fallback || signal.aborted) throw error;
+    return await ask(host, scratch, question.fallback, signal).catch(() => {
+      throw error;
+    });
+  }
+}
+
+async function askOnce<T>(host: Host, scratch: Scratch, question: Question<T>, signal: AbortSignal): Promise<T> {
+  const { file } = question.command;
+  const command = await scratch.prepare(question.command);
+  const { exit, stdout, stderr } = await runCommand(command, { ...toolOptions(host), signal });
+  const { exitCodes = [0] } = question;
+  if (exit.code === null || !exitCodes.includes(exit.code)) throw new DumpError(describeExit(file, exit, stderr));
+  return question.parse({ stdout, stderr, exitCode: exit.code });
+}
+
+/** Runs an engine's command, which must exit 0. Returns what it said on standard error. Throws `DumpError`. */
+export async function runTool(host: Host, scratch: Scratch, command: Command, signal: AbortSignal): Promise<string> {
+  const { exit, stderr } = await runCommand(await scratch.prepare(command), { ...toolOptions(host), signal });
+  if (!hasSucceeded(exit)) throw new DumpError(describeExit(command.file, exit, stderr));
+  return stderr;
+}
+
+/** Starts an engine's command or a filter, whose standard input and output are streams. */
+export async function startTool(host: Host, scratch: Scratch, command: Command): Promise<Child> {
+  return spawnChild(await scratch.prepare(command), toolOptions(host));
+}
+
+/** Starts a command that only writes: its standard input is what the command says, or empty. */
+export async function startSource(host: Host, scratch: Scratch, command: Command): Promise<Child> {
+  const child = await startTool(host, scratch, command);
+  child.stdin.end(command.input ?? '');
+  return child;
+}
+
+const CLEANUP_MS = 60_000;
+/** Of the seven seconds from SIGTERM to our exit, what is left for cleaning up after the uploads have stopped. */
+const HURRIED_CLEANUP_MS = 1500;
+
+/** A fresh deadline for cleaning up after a failure: a minute, and no more than a moment once the process has to end. */
+export function cleanupSignal({ signal }: Host): AbortSignal {
+  const controller = new AbortController();
+  const hurry = () => setTimeout(() => controller.abort(signal.reason), HURRIED_CLEANUP_MS).unref();
+  const expire = () => {
+    signal.removeEventListener('abort', hurry);
+    controller.abort(new TimeoutError(`the remote did not answer within ${CLEANUP_MS / 1000} s`));
+  };
+  setTimeout(expire, CLEANUP_MS).unref();
+  if (signal.aborted) hurry();
+  else signal.addEventListener('abort', hurry, { once: true });
+  return controller.signal;
+}

@@ -1,0 +1,44 @@
+import { createHash } from 'node:crypto';
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ConfigError, LockedError } from './core/errors.ts';
+import { acquireLease, isLeaseHeld, type Lease } from './process/lease.ts';
+
+/** Lets one run at a time have a series, among all processes that share `tempDir`. `onLost` is told when the lease is gone. */
+export async function lockSeries(tempDir: string, series: string, onLost: (error: Error) => void): Promise<Lease> {
+  const name = createHash('sha256').update(series).digest('hex').slice(0, 16);
+  const lease = await take(tempDir, join('locks', name), onLost);
+  if (!lease) throw new LockedError(`another run of ${series} is going on (its lock is in ${tempDir})`);
+  return lease;
+}
+
+/** Keeps prune from removing the backup `id` while it is read. `reader` tells several readers apart. */
+export async function holdBackup(tempDir: string, id: string, reader: string): Promise<Lease | undefined> {
+  return take(tempDir, join('reading', `${id}.${reader}`), () => {});
+}
+
+/** Ids of the backups that somebody is reading. Forgets readers that died. */
+export async function readHeldBackups(tempDir: string): Promise<ReadonlySet<string>> {
+  const folder = join(tempDir, 'reading');
+  const held = new Set<string>();
+  for (const name of await readdir(folder).catch(() => [])) {
+    const path = join(folder, name);
+    if (await isLeaseHeld(path)) held.add(name.slice(0, name.lastIndexOf('.')));
+    else await rm(path, { recursive: true, force: true }).catch(() => {});
+  }
+  return held;
+}
+
+async function take(tempDir: string, name: string, onLost: (error: Error) => void): Promise<Lease | undefined> {
+  try {
+    return await acquireLease(join(tempDir, name), onLost);
+  } catch (error) {
+    throw unwritable(tempDir, error);
+  }
+}
+
+const unwritable = (tempDir: string, cause: unknown): ConfigError =>
+  new ConfigError(
+    `BACKUP_TEMP_DIR: no lock can be kept in ${tempDir}: mount a volume or a tmpfs there, or name another folder`,
+    { cause },
+  );

@@ -1,0 +1,156 @@
+import type { RemoteError } from '../core/errors.ts';
+import {
+  MANIFEST_SUFFIX,
+  type Manifest,
+  PENDING_SUFFIX,
+  type Pending,
+  parseManifest,
+  parsePending,
+  parseVerdict,
+  pendingPath,
+  VERDICT_SUFFIX,
+  type Verdict,
+} from '../core/manifest.ts';
+import type { Listing, Remote } from './remote.ts';
+
+/** `missing`: the artifact is not there. `damaged`: its size, or what a look at its content found, is not the manifest's. */
+export type State = 'good' | 'missing' | 'damaged';
+
+export interface Backup {
+  readonly manifest: Manifest;
+  /** Of the artifact, where it lies now: the manifest's folder may have been moved as a whole. */
+  readonly path: string;
+  readonly state: State;
+  /** Why it is not good. */
+  readonly reason: string | undefined;
+  readonly verdict: Verdict | undefined;
+}
+
+/**
+ * What a pending record of ours names, without a backup having become of it. Where a crash came between the commit and
+ * the removal of the record, nothing is left but the record itself.
+ */
+export interface Orphan {
+  readonly record: Pending;
+  readonly recordPath: string;
+  /** Those of its objects that are there and that no manifest claims. */
+  readonly objects: readonly string[];
+  /** The backup of the record's id was committed all the same: only the record itself is left over. */
+  readonly isCommitted: boolean;
+}
+
+export interface Catalog {
+  /** Newest first. */
+  readonly backups: readonly Backup[];
+  readonly orphans: readonly Orphan[];
+  /** Not ours, or not provably: shown, never touched. */
+  readonly foreign: readonly string[];
+  readonly listing: Listing;
+  /** Records that are there and could not be read, and why: nothing may be concluded from what is missing for it. */
+  readonly unreadable: { readonly paths: readonly string[]; readonly failure: RemoteError } | undefined;
+}
+
+/** Manifests never change under one name, so what was read once is not read again. */
+export type ManifestCache = Map<string, Manifest>;
+
+/**
+ * Lists the remote once and reads the records on it. Throws `RemoteError` rather than return a part of the listing; a
+ * record that cannot be read, a stranger's perhaps, does not hide the others.
+ */
+export async function readCatalog(
+  remote: Remote,
+  cache: ManifestCache,
+  folder: string,
+  signal: AbortSignal,
+): Promise<Catalog> {
+  const listing = await remote.list(signal);
+  const isWanted = ([path, bytes]: [string, number]) => isRecord(path, bytes) && !cache.has(cacheKey(path, listing));
+  const wanted = [...listing].filter(isWanted).map(([path]) => path);
+  const { texts, failure } = await remote.readSome(wanted, folder, signal);
+  if (failure && texts.size === 0 && wanted.length > 0 && cache.size === 0) throw failure;
+  for (const path of wanted) {
+    const manifest = path.endsWith(MANIFEST_SUFFIX) ? parseManifest(texts.get(path) ?? '') : undefined;
+    if (manifest) cache.set(cacheKey(path, listing), manifest);
+  }
+  const unreadable = failure && { paths: wanted.filter((path) => !texts.has(path)), failure };
+  return { ...buildCatalog(listing, texts, cache), unreadable };
+}
+
+/** Larger, or with a line break in its name, it is a stranger's: records are small, and their names ours. */
+const MAX_RECORD_BYTES = 16 * 1024 * 1024;
+
+const isRecord = (path: string, bytes: number): boolean =>
+  bytes <= MAX_RECORD_BYTES &&
+  !/[\r\n]/.test(path) &&
+  [MANIFEST_SUFFIX, PENDING_SUFFIX, VERDICT_SUFFIX].some((suffix) => path.endsWith(suffix));
+
+const cacheKey = (path: string, listing: Listing): string => `${path}\n${listing.get(path)}`;
+
+function buildCatalog(
+  listing: Listing,
+  texts: ReadonlyMap<string, string>,
+  cache: ManifestCache,
+): Omit<Catalog, 'unreadable'> {
+  const backups: Backup[] = [];
+  const claimed = new Set<string>();
+  for (const path of listing.keys()) {
+    const manifest = cache.get(cacheKey(path, listing));
+    if (!manifest || !path.endsWith(MANIFEST_SUFFIX)) continue;
+    const backup = judgeBackup(manifest, path.slice(0, -MANIFEST_SUFFIX.length), listing, texts);
+    if (!backup) continue;
+    backups.push(backup);
+    for (const object of objectsOf(backup)) claimed.add(object);
+  }
+  const ids = new Set(backups.map(({ manifest }) => manifest.id));
+  const orphans: Orphan[] = [];
+  for (const [recordPath, text] of texts) {
+    const record = recordPath.endsWith(PENDING_SUFFIX) ? parsePending(text) : undefined;
+    if (!record || !isInPlace(record, recordPath)) continue;
+    const objects = record.objects.filter(
+      (object) => object !== recordPath && listing.has(object) && !claimed.has(object),
+    );
+    for (const object of [recordPath, ...objects]) claimed.add(object);
+    orphans.push({ record, recordPath, objects, isCommitted: ids.has(record.id) });
+  }
+  return {
+    backups: backups.sort(byNewest),
+    orphans,
+    foreign: [...listing.keys()].filter((path) => !claimed.has(path)),
+    listing,
+  };
+}
+
+/** A record that was copied elsewhere proves nothing of the objects that lie under its names. */
+const isInPlace = ({ id, objects }: Pending, recordPath: string): boolean =>
+  objects.some((object) => object === recordPath || pendingPath(object, id) === recordPath);
+
+/** Everything on the remote that belongs to a backup; the manifest first, as it is removed. */
+export const objectsOf = ({ path }: Pick<Backup, 'path'>): readonly [string, string, string] => [
+  path + MANIFEST_SUFFIX,
+  path + VERDICT_SUFFIX,
+  path,
+];
+
+function judgeBackup(
+  manifest: Manifest,
+  path: string,
+  listing: Listing,
+  texts: ReadonlyMap<string, string>,
+): Backup | undefined {
+  // A manifest under another artifact's name is a stray copy: it must vouch for nothing.
+  if (baseName(manifest.artifact) !== baseName(path)) return undefined;
+  const found = parseVerdict(texts.get(path + VERDICT_SUFFIX) ?? '');
+  const verdict = found?.id === manifest.id ? found : undefined;
+  const bytes = listing.get(path);
+  const make = (state: State, reason?: string): Backup => ({ manifest, path, state, reason, verdict });
+  if (bytes === undefined) return make('missing', 'the artifact is not there any more');
+  if (bytes !== manifest.bytes) return make('damaged', `it has ${bytes} bytes, its manifest says ${manifest.bytes}`);
+  if (verdict && !verdict.ok) return make('damaged', verdict.reason ?? 'its last verification failed');
+  return make('good');
+}
+
+const baseName = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
+
+/** By the manifest's time, never by name or modification time; ids break ties. */
+const byNewest = (a: Backup, b: Backup): number =>
+  Date.parse(b.manifest.startedAt) - Date.parse(a.manifest.startedAt) || (a.manifest.id < b.manifest.id ? 1 : -1);

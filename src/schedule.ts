@@ -1,0 +1,153 @@
+import { Cron, type CronOptions } from 'croner';
+import type { Clock } from './core/clock.ts';
+import { ConfigError } from './core/errors.ts';
+
+/** When to run. */
+export interface Schedule {
+  /** Run now, and never again: `next` is always undefined. */
+  readonly isOnce: boolean;
+  /** The first due time later than `after`. */
+  next(after: Date): Date | undefined;
+}
+
+const ONCE: Schedule = { isOnce: true, next: () => undefined };
+
+const NICKNAMES = ['@hourly', '@daily', '@midnight', '@weekly', '@monthly', '@yearly', '@annually'];
+/** The fields from the right: the one for seconds may be absent. */
+const FIELDS = [
+  { name: 'weekday', range: '0-7 or SUN-SAT' },
+  { name: 'month', range: '1-12 or JAN-DEC' },
+  { name: 'day of the month', range: '1-31 or L' },
+  { name: 'hour', range: '0-23' },
+  { name: 'minute', range: '0-59' },
+  { name: 'second', range: '0-59' },
+] as const;
+
+/**
+ * A time that a clock change skips is due right after it, one that it repeats is due once; what says `*` or a step runs
+ * through both. `N/STEP` is understood, as other schedulers do.
+ */
+const OPTIONS: CronOptions = { mode: '5-or-6-parts', fixedTimeRule: 'no-wildcard', sloppyRanges: true };
+
+/** `once`, or cron patterns separated by `;`. Throws `ConfigError` with one sentence. */
+export function parseSchedule(text: string, timeZone: string): Schedule {
+  requireTimeZone(timeZone);
+  const parts = text
+    .split(';')
+    .map((part) => part.trim())
+    .filter((part) => part !== '');
+  if (parts.length === 1 && parts[0]?.toLowerCase() === 'once') return ONCE;
+  if (parts.length === 0) throw new ConfigError(`the schedule is empty; right is ${FORMS}`);
+  const crons = parts.map((part) => parsePattern(part, timeZone));
+  return { isOnce: false, next: (after) => earliest(crons.map((cron) => cron.nextRun(after))) };
+}
+
+const FORMS = `5 fields (minute hour day month weekday), 6 with seconds first, ${NICKNAMES.join(', ')}, or "once" alone`;
+
+const earliest = (dates: readonly (Date | null)[]): Date | undefined =>
+  dates.filter((date) => date !== null).sort((a, b) => a.getTime() - b.getTime())[0];
+
+function requireTimeZone(timeZone: string): void {
+  try {
+    new Intl.DateTimeFormat('en', { timeZone });
+  } catch (cause) {
+    throw new ConfigError(`${JSON.stringify(timeZone)} is no time zone; right is one like UTC or Europe/Berlin`, {
+      cause,
+    });
+  }
+}
+
+function parsePattern(pattern: string, timeZone: string): Cron {
+  const quoted = JSON.stringify(pattern);
+  const fields = NICKNAMES.includes(pattern.toLowerCase()) ? [] : pattern.split(/\s+/);
+  if (![0, 5, 6].includes(fields.length)) throw new ConfigError(`${quoted} is no schedule; right is ${FORMS}`);
+  const wrong = fields
+    .toReversed()
+    .map(describeFault)
+    .find((fault) => fault !== undefined);
+  if (wrong !== undefined) throw new ConfigError(`${quoted} is no schedule: ${wrong}`);
+  const cron = new Cron(pattern, { ...OPTIONS, timezone: timeZone });
+  if (cron.nextRun(new Date(0)) === null)
+    throw new ConfigError(`${quoted} never comes: there is no such day in any year`);
+  return cron;
+}
+
+/** Tries a field alone; `index` counts from the right. */
+function describeFault(text: string, index: number): string | undefined {
+  const field = FIELDS[index];
+  const pattern = FIELDS.map((_, at) => (at === index ? text : '*'))
+    .toReversed()
+    .join(' ');
+  try {
+    new Cron(pattern, OPTIONS);
+    return undefined;
+  } catch {
+    return `the ${field?.name} is ${JSON.stringify(text)}; right is ${field?.range}, *, a range a-b, a step */n, or a list of these`;
+  }
+}
+
+/** Wall time is looked at again after so long: timers end at 24.8 days, and clocks are set. */
+const STEP_MS = 60_000;
+
+interface ScheduleOptions {
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Calls `onTick` with each due time, without waiting for what it does, until `signal` fires. Several due times that a
+ * sleep or a clock set forwards has passed are one tick; no due time ticks twice, also when the clock is set back.
+ */
+export async function runSchedule(
+  schedule: Schedule,
+  onTick: (due: Date) => void,
+  { clock, signal }: ScheduleOptions,
+): Promise<void> {
+  const fired = createFired(schedule);
+  let now = clock.now();
+  let due = fired.next(now);
+  while (due !== undefined && !signal.aborted) {
+    await sleep(Math.min(STEP_MS, due.getTime() - now.getTime()), clock, signal);
+    if (signal.aborted) return;
+    now = clock.now();
+    if (now >= due) {
+      fired.add(due);
+      onTick(due);
+    }
+    due = fired.next(now); // also when nothing ticked: the clock may have been set back
+  }
+}
+
+/**
+ * The due times that have ticked, as spans of consecutive ones: a new span begins only where the clock was set, so that
+ * this stays small for ever.
+ */
+function createFired(schedule: Schedule) {
+  const spans: { from: Date; to: Date }[] = [];
+  const spanOf = (due: Date) => spans.find(({ from, to }) => from <= due && due <= to);
+  return {
+    add(due: Date): void {
+      const last = spans.at(-1);
+      if (last !== undefined && schedule.next(last.to)?.getTime() === due.getTime()) last.to = due;
+      else spans.push({ from: due, to: due });
+    },
+    /** The first due time later than `after` that has not ticked. */
+    next(after: Date): Date | undefined {
+      let due = schedule.next(after);
+      for (let span = due && spanOf(due); due && span; span = due && spanOf(due)) due = schedule.next(span.to);
+      return due;
+    },
+  };
+}
+
+function sleep(ms: number, clock: Clock, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const end = () => {
+      clock.clearTimeout(handle);
+      signal.removeEventListener('abort', end);
+      resolve();
+    };
+    const handle = clock.setTimeout(end, ms);
+    signal.addEventListener('abort', end, { once: true });
+  });
+}

@@ -1,0 +1,40 @@
+import { accessSync, constants, globSync, statSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+
+const cacheHome = process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache');
+/** Where `.ci/prepare` puts what it fetches. */
+const CACHE_BIN = join(process.env.DBSTASH_TEST_CACHE ?? join(cacheHome, 'dbstash-test'), 'bin');
+
+/** Programs of one name in several versions: the name that tests ask for, and the file it means. */
+const FILES: Readonly<Record<string, string>> = { 'rclone-current': join(CACHE_BIN, 'rclone') };
+
+/**
+ * The absolute path of a program, looked for on PATH, in the tests' cache, and among PostgreSQL's server programs, newest
+ * first. `rclone` is what the machine has (1.60 on Debian 12), `rclone-current` the one that `.ci/prepare` fetches.
+ */
+export function findTool(name: string): string | undefined {
+  const fixed = FILES[name];
+  return (fixed ? [fixed] : folders().map((folder) => join(folder, name))).find(isExecutable);
+}
+
+/** As findTool; throws where there is none. */
+export function requireTool(name: string): string {
+  const tool = findTool(name);
+  if (!tool) throw new Error(`${name} is missing (sh .ci/prepare test gets it)`);
+  return tool;
+}
+
+function folders(): string[] {
+  const postgres = globSync('/usr/lib/postgresql/*/bin').sort((a, b) => b.localeCompare(a, 'en', { numeric: true }));
+  return [...(process.env.PATH ?? '').split(':').filter(Boolean), CACHE_BIN, ...postgres, '/usr/sbin', '/sbin'];
+}
+
+function isExecutable(file: string): boolean {
+  try {
+    accessSync(file, constants.X_OK);
+    return statSync(file).isFile();
+  } catch {
+    return false;
+  }
+}
