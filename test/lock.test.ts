@@ -164,6 +164,25 @@ describe.concurrent('F22: the lock of a series', () => {
     expect(await artifacts(stage.remote)).toEqual([backup!.artifact]);
   });
 
+  it('that was lost on the way to the commit is noticed before it', TIMEOUT, async () => {
+    await using stage = await openStage({ rclone: { call: 'moveto*' } });
+    await using frozen = startDbstash(['backup'], stage.env);
+    await stage.gates.arrived('call');
+    frozen.kill('SIGSTOP');
+    expireLeases(stage.tempDir);
+    const second = await runDbstash(['backup'], free(stage));
+    expect(second, second.stderr).toMatchObject({ exitCode: 0 });
+
+    stage.gates.open('call');
+    frozen.kill('SIGCONT');
+    const run = await frozen.exited;
+    expect(run, run.stderr).toMatchObject({ exitCode: 1 });
+    expect(run.lines.at(-1)?.message).toContain('run failed: the lock of the series was lost to another run');
+    const [backup, ...others] = await listBackups(stage.env);
+    expect(others).toEqual([]);
+    expect(await artifacts(stage.remote)).toEqual([backup!.artifact]);
+  });
+
   it('is not lost by freezing alone: where nobody took it the run goes on', TIMEOUT, async () => {
     await using stage = await openStage({ stops: [0] });
     await using frozen = startDbstash(['backup'], stage.env);

@@ -222,6 +222,7 @@ async function commitOrDiscard(run: Run, claim: Claim, make: () => Promise<Manif
   let manifest: Manifest;
   try {
     manifest = await make();
+    await run.confirmLock();
     run.signal.throwIfAborted();
     await writeManifest(run, manifest);
   } catch (error) {

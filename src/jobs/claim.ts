@@ -32,8 +32,9 @@ export async function claimName(run: Run, base: string, extension: string, id: s
   const second = createRecord(run, withId(base, extension, id), id);
   let record = first;
   try {
-    await writeRecord(run, { ...first, content: { ...first.content, objects: [first.path] } });
-    const catalog = await run.session.readCatalog(run.signal);
+    const bare = { ...first, content: { ...first.content, objects: [first.path] as [string] } };
+    await writeRecord(run, bare);
+    const catalog = await run.session.readCatalog(run.signal, new Map([[bare.path, format(bare.content)]]));
     // A listing without the record just written cannot tell that the name is free.
     const isFree = catalog.listing.has(first.path) && !isTaken(catalog, first.artifact, first.path);
     record = isFree ? first : second;

@@ -21,6 +21,8 @@ export interface Run {
   readonly startedAt: Date;
   /** Fires on a signal to the process, a timeout, or a lost lock. */
   readonly signal: AbortSignal;
+  /** Looks whether the lock of the series still is ours, and throws if it was lost. */
+  confirmLock(): Promise<void>;
   /** Says and remembers what is not as it should be, without failing the run. */
   warn(message: string): void;
 }
@@ -49,7 +51,7 @@ export async function runBackup(host: Host, openSession: OpenSession): Promise<R
     using deadline = createDeadline(host.clock, host.config.timeoutMs);
     const session = await openInTime(host, openSession, deadline.signal);
     const start = { id, session, logger, startedAt, warn };
-    result = await underLock(session, (lost) => execute(start, AbortSignal.any([deadline.signal, lost])));
+    result = await underLock(session, (lock) => execute(start, lock, deadline.signal));
   } catch (error) {
     failure = error;
   }
@@ -73,27 +75,41 @@ async function openInTime(host: Host, openSession: OpenSession, deadline: AbortS
 
 type RunStart = Pick<Run, 'id' | 'session' | 'logger' | 'startedAt' | 'warn'>;
 
-async function underLock(session: Session, work: (lost: AbortSignal) => Promise<Result>): Promise<Result> {
+interface Lock {
+  /** Fires when it is known to be lost. */
+  readonly lost: AbortSignal;
+  readonly confirm: Run['confirmLock'];
+}
+
+async function underLock(session: Session, work: (lock: Lock) => Promise<Result>): Promise<Result> {
   const { config } = session.host;
   const lost = new AbortController();
-  const onLost = (cause: Error) =>
+  const lose = (cause?: Error) =>
     lost.abort(new DbstashError('the lock of the series was lost to another run', { cause }));
-  const lease = config.useLock ? await lockSeries(config.tempDir, session.series, onLost) : undefined;
+  const lease = config.useLock ? await lockSeries(config.tempDir, session.series, lose) : undefined;
+  const confirm = async () => {
+    if (lease && !(await lease.isOurs())) lose();
+    lost.signal.throwIfAborted();
+  };
   try {
-    return await work(lost.signal);
+    return await work({ lost: lost.signal, confirm });
+  } catch (error) {
+    // What failed may have failed because another run swept it away.
+    await confirm();
+    throw error;
   } finally {
     await lease?.release();
   }
 }
 
-async function execute(start: RunStart, over: AbortSignal): Promise<Result> {
+async function execute(start: RunStart, lock: Lock, deadline: AbortSignal): Promise<Result> {
   const { host } = start.session;
   const { clock, config } = host;
   await using scratch = await createScratch(config.tempDir, start.id);
   using stall = watchStall(clock, config.stallTimeoutMs, () => scratch.size());
   using progress = createProgress(clock, start.logger, host.showProgress, stall.touch);
-  const signal = AbortSignal.any([host.signal, over, stall.signal]);
-  return await backup({ ...start, scratch, progress, signal });
+  const signal = AbortSignal.any([host.signal, deadline, lock.lost, stall.signal]);
+  return await backup({ ...start, scratch, progress, signal, confirmLock: lock.confirm });
 }
 
 /** A signal that fires after `ms`; never, where that is 0. */

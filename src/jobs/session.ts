@@ -12,7 +12,7 @@ import { pickEnvironment, pickRcloneEnvironment, TOOL_NAMES } from '../process/e
 import { runCommand } from '../process/run.ts';
 import { createScratch, type Scratch, sweepScratch } from '../process/scratch.ts';
 import { inspectBackend } from '../remote/backend.ts';
-import { type Catalog, type ManifestCache, readCatalog } from '../remote/catalog.ts';
+import { type Catalog, type ManifestCache, readCatalog, type Texts } from '../remote/catalog.ts';
 import { parseLocation } from '../remote/location.ts';
 import { createRclone, readRcloneVersion } from '../remote/rclone.ts';
 import { createRemote, type Remote } from '../remote/remote.ts';
@@ -42,7 +42,8 @@ export interface Session extends AsyncDisposable {
   readonly remote: Remote;
   readonly rcloneVersion: string;
   readonly scratch: Scratch;
-  readCatalog(signal: AbortSignal): Promise<Catalog>;
+  /** `known` are texts of records that need not be read. */
+  readCatalog(signal: AbortSignal, known?: Texts): Promise<Catalog>;
 }
 
 /** Looks for rclone and at the remote; `signal` ends that alone. Throws `RemoteError` or `ConfigError`. */
@@ -70,14 +71,15 @@ async function openRemote(
   const { config } = host;
   const location = parseLocation(config.remote.remote, 'dbstash1');
   const options = { configPath: await placeRcloneConfig(host, scratch), extraArgs: config.remote.extraArgs };
-  // Alone and first: what an rclone that is missing or too old says of the remote would hide it.
-  const rcloneVersion = await readRcloneVersion(
-    createRclone({ ...options, env: rcloneEnvironment(host, undefined) }),
-    signal,
-  );
+  const first = { ...rcloneEnvironment(host, undefined), ...location.env };
+  const asked = createRclone({ ...options, env: first });
+  const looked = inspectBackend(asked, location, first, config.remote.extraArgs, signal);
+  looked.catch(() => {});
+  // Waited for first: what an rclone that is missing or too old says of the remote would hide it.
+  const rcloneVersion = await readRcloneVersion(asked, signal);
+  const backend = await looked;
   const env = { ...rcloneEnvironment(host, rcloneVersion), ...location.env };
   const rclone = createRclone({ ...options, env });
-  const backend = await inspectBackend(rclone, location, env, config.remote.extraArgs, signal);
   if (!backend.canStream) {
     host.logger.warn(
       `${location.title} takes no streams: rclone puts each dump into ${env.TMPDIR ?? '/tmp'} first, which must have room for it`,
@@ -92,8 +94,8 @@ async function openRemote(
     remote,
     rcloneVersion,
     scratch,
-    readCatalog: async (signal) => {
-      const catalog = await readCatalog(remote, cache, scratch.path, signal);
+    readCatalog: async (signal, known) => {
+      const catalog = await readCatalog(remote, cache, scratch.path, signal, known);
       if (catalog.unreadable) warnOfUnreadable(host.logger, catalog.unreadable);
       return catalog;
     },

@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises';
+import { mkdir, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import lockfile from 'proper-lockfile';
 
@@ -10,6 +10,8 @@ const STALE_MS = 30_000;
 const RENEW_MS = 5_000;
 
 export interface Lease {
+  /** Looks whether it still is: who was frozen may go on for a moment before `onLost` is called. */
+  isOurs(): Promise<boolean>;
   release(): Promise<void>;
 }
 
@@ -25,8 +27,12 @@ export async function acquireLease(path: string, onLost: (error: Error) => void)
       retries: 0,
       onCompromised: onLost,
     });
-    // A lease that was lost meanwhile is another's now: nothing to release.
-    return { release: () => release().catch(() => {}) };
+    const own = await identify(path);
+    return {
+      isOurs: async () => (await identify(path)) === own,
+      // A lease that was lost meanwhile is another's now: nothing to release.
+      release: () => release().catch(() => {}),
+    };
   } catch (error) {
     if (isHeldError(error)) return undefined;
     throw error;
@@ -37,3 +43,10 @@ export const isLeaseHeld = (path: string): Promise<boolean> =>
   lockfile.check(path, { lockfilePath: path, realpath: false, stale: STALE_MS });
 
 const isHeldError = (error: unknown): boolean => error instanceof Error && 'code' in error && error.code === 'ELOCKED';
+
+/** Who takes a lease over makes the folder anew. */
+const identify = (path: string): Promise<string | undefined> =>
+  stat(path, { bigint: true }).then(
+    ({ ino, birthtimeNs }) => `${ino} ${birthtimeNs}`,
+    () => undefined,
+  );

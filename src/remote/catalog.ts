@@ -50,11 +50,14 @@ export interface Catalog {
   readonly unreadable: { readonly paths: readonly string[]; readonly failure: RemoteError } | undefined;
 }
 
+/** Of records, by path. */
+export type Texts = ReadonlyMap<string, string>;
+
 /** Manifests never change under one name, so what was read once is not read again. */
 export type ManifestCache = Map<string, Manifest>;
 
 /**
- * Lists the remote once and reads the records on it. Throws `RemoteError` rather than return a part of the listing; a
+ * Lists the remote once and reads the records on it, but for those whose texts are `known`. Throws `RemoteError` rather than return a part of the listing; a
  * record that cannot be read, a stranger's perhaps, does not hide the others.
  */
 export async function readCatalog(
@@ -62,9 +65,11 @@ export async function readCatalog(
   cache: ManifestCache,
   folder: string,
   signal: AbortSignal,
+  known: Texts = new Map(),
 ): Promise<Catalog> {
   const listing = await remote.list(signal);
-  const isWanted = ([path, bytes]: [string, number]) => isRecord(path, bytes) && !cache.has(cacheKey(path, listing));
+  const isWanted = ([path, bytes]: [string, number]) =>
+    isRecord(path, bytes) && !known.has(path) && !cache.has(cacheKey(path, listing));
   const wanted = [...listing].filter(isWanted).map(([path]) => path);
   const { texts, failure } = await remote.readSome(wanted, folder, signal);
   if (failure && texts.size === 0 && wanted.length > 0 && cache.size === 0) throw failure;
@@ -73,7 +78,8 @@ export async function readCatalog(
     if (manifest) cache.set(cacheKey(path, listing), manifest);
   }
   const unreadable = failure && { paths: wanted.filter((path) => !texts.has(path)), failure };
-  return { ...buildCatalog(listing, texts, cache), unreadable };
+  const given = [...known].filter(([path]) => listing.has(path));
+  return { ...buildCatalog(listing, new Map([...given, ...texts]), cache), unreadable };
 }
 
 /** Larger, or with a line break in its name, it is a stranger's: records are small, and their names ours. */
@@ -86,11 +92,7 @@ const isRecord = (path: string, bytes: number): boolean =>
 
 const cacheKey = (path: string, listing: Listing): string => `${path}\n${listing.get(path)}`;
 
-function buildCatalog(
-  listing: Listing,
-  texts: ReadonlyMap<string, string>,
-  cache: ManifestCache,
-): Omit<Catalog, 'unreadable'> {
+function buildCatalog(listing: Listing, texts: Texts, cache: ManifestCache): Omit<Catalog, 'unreadable'> {
   const backups: Backup[] = [];
   const claimed = new Set<string>();
   for (const path of listing.keys()) {
@@ -131,12 +133,7 @@ export const objectsOf = ({ path }: Pick<Backup, 'path'>): readonly [string, str
   path,
 ];
 
-function judgeBackup(
-  manifest: Manifest,
-  path: string,
-  listing: Listing,
-  texts: ReadonlyMap<string, string>,
-): Backup | undefined {
+function judgeBackup(manifest: Manifest, path: string, listing: Listing, texts: Texts): Backup | undefined {
   // A manifest under another artifact's name is a stray copy: it must vouch for nothing.
   if (baseName(manifest.artifact) !== baseName(path)) return undefined;
   const found = parseVerdict(texts.get(path + VERDICT_SUFFIX) ?? '');

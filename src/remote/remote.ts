@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import * as z from 'zod';
 import { RemoteError } from '../core/errors.ts';
@@ -234,6 +234,8 @@ export function createRemote(rclone: Rclone, location: Location, backend: Backen
 }
 
 async function makeFolder(parent: string): Promise<AsyncDisposable & { readonly path: string }> {
+  // Who was frozen for long may find its folder swept, and still has to clean up on the remote.
+  await mkdir(parent, { recursive: true, mode: 0o700 });
   const path = await mkdtemp(join(parent, 'rclone-'));
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
 }
