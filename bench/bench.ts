@@ -13,8 +13,13 @@ import {
   environmentOf,
   PLAIN_PIPE,
   type Place,
+  TAR_COPY,
+  tarContestants,
+  ZSTD_PIPE,
+  zstdContestants,
 } from './contestants.ts';
 import { createDatabase } from './database.ts';
+import { eachEngine } from './engines.ts';
 import { type Measurement, measure } from './measure.ts';
 import { type Options, type Part, parseOptions, toolFolders, USAGE } from './options.ts';
 import { compareRelay } from './relay.ts';
@@ -60,14 +65,14 @@ async function compete(
 ): Promise<Rounds> {
   const results = new Map<string, Measurement[]>(names.map(({ name }) => [name, []]));
   for (let round = 1; round <= rounds; round++) {
-    for (const [index, { name, script }] of names.entries()) {
+    for (const [index, { name, script, env: own }] of names.entries()) {
       const temporary = join(bench.folder, 'tmp');
       mkdirSync(temporary);
       // A folder for each: what one left must not lengthen the listing of the next.
       const remote = `${place.remote}/${round}-${index}`;
       if (remote.startsWith('/')) mkdirSync(remote, { recursive: true });
       const env = environmentOf(bench.postgres, database, { remote, env: place.env }, temporary);
-      const result = await measure({ script, env: { ...env, PATH: bench.path }, temporary });
+      const result = await measure({ script, env: { ...env, PATH: bench.path, ...own }, temporary });
       results.get(name)?.push(result);
       say(`round ${round}, ${name}: ${result.wallSeconds.toFixed(2)} s`);
       rmSync(temporary, { recursive: true });
@@ -82,6 +87,17 @@ async function compareLarge(bench: Bench, title: string, place: Place): Promise<
   const { rounds } = bench.options;
   const results = await compete(bench, contestants, 'large', rounds, place);
   print(`### ${title}\n\n${formatRounds(results, PLAIN_PIPE)}`);
+}
+
+async function compareWith(
+  bench: Bench,
+  title: string,
+  names: readonly Contestant[],
+  base: string,
+  place: Place,
+): Promise<void> {
+  const results = await compete(bench, names, 'large', bench.options.rounds, place);
+  print(`### ${title}\n\n${formatRounds(results, base)}`);
 }
 
 /** How much longer a backup of next to nothing takes than the dump tool alone. */
@@ -127,10 +143,15 @@ async function run(options: Options): Promise<void> {
   const local: Place = { remote: join(scratch.path, 'remote'), env: {} };
   const has = (part: Part) => options.parts.includes(part);
   print(`${describeMachine(bench)}\n`);
-  if (has('local') || has('s3')) {
+  if (has('local') || has('s3') || has('zstd') || has('tar')) {
     const size = `${((await prepareLarge(bench)) / 1e9).toFixed(2)} GB of plain dump`;
     if (has('local')) await compareLarge(bench, `${size} to local disk`, local);
     if (has('s3')) await compareLarge(bench, `${size} to S3`, s3);
+    if (has('zstd')) await compareWith(bench, `${size}, compressed, to local disk`, zstdContestants, ZSTD_PIPE, local);
+    if (has('tar')) await compareWith(bench, `${size}, as a tar, to local disk`, tarContestants, TAR_COPY, local);
+  }
+  if (has('engines')) {
+    for await (const { title, names, base } of eachEngine(say)) await compareWith(bench, title, names, base, local);
   }
   if (has('empty')) await compareEmpty(bench, { 'local disk': local, S3: s3 });
   if (has('relay')) print(`### The relay alone\n\n${await compareRelay(options.bytes, options.rounds)}`);

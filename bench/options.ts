@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util';
 import { parseSize } from '../src/core/units.ts';
 import { requireTool } from '../test/support/tools.ts';
 
-export const PARTS = ['local', 's3', 'empty', 'relay'] as const;
+export const PARTS = ['local', 's3', 'zstd', 'tar', 'engines', 'empty', 'relay'] as const;
 export type Part = (typeof PARTS)[number];
 
 export interface Options {
@@ -16,7 +16,7 @@ export interface Options {
   readonly rclone: string;
 }
 
-export const USAGE = `npm run bench -- [SIZE] [--only local,s3,empty,relay] [--rounds 3] [--rclone PATH]
+export const USAGE = `npm run bench -- [SIZE] [--only local,s3,zstd,tar,engines,empty,relay] [--rounds 3] [--rclone PATH]
 SIZE is that of the plain dump: 1G, 4G, 100M ...`;
 
 /** Throws an Error that says what is wrong with the arguments. */

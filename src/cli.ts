@@ -4,15 +4,20 @@ import { type Config, type ConfigSource, describeConfig, inspectConfig, parseCon
 import { secretsOfUri } from './config/secrets.ts';
 import { parseConnection } from './config/uriConnection.ts';
 import { variables } from './config/variables.ts';
-import type { Connection } from './core/connection.ts';
+import type { Connection, EngineName } from './core/connection.ts';
 import { ConfigError, describeError, EXIT } from './core/errors.ts';
 import { formatBytes, formatDuration } from './core/units.ts';
 import { backupOnce, runDaemon } from './daemon.ts';
+import { engines } from './engines/index.ts';
+import { readCatalogs } from './jobs/catalogs.ts';
 import { check, exitCodeOfFindings } from './jobs/check.ts';
 import { formatCatalog, formatRows, listCatalog } from './jobs/list.ts';
-import { prune } from './jobs/prune.ts';
-import { restore } from './jobs/restore.ts';
-import { type Host, openSession, type Session } from './jobs/session.ts';
+import { listPrunable, type Pruned, prune } from './jobs/prune.ts';
+import { type Restored, type RestoreOptions, restore } from './jobs/restore.ts';
+import { restoreRun } from './jobs/restoreRun.ts';
+import { exitCodeOf } from './jobs/run.ts';
+import { at, type Host, openSession, type Session } from './jobs/session.ts';
+import { forSeries, sourceOf } from './jobs/sources.ts';
 import { parseSchedule } from './schedule.ts';
 
 /** What the process edge gives to the commands. */
@@ -86,8 +91,9 @@ export const commands: readonly CommandRow[] = [
       ['--to <uri>', 'into another server or file than the configured one (a URI with a password: RESTORE_DB_URI)'],
       ['--database <name>', 'into the database of this name (sqlite: the file); it is created if the login may'],
       ['--replace', 'empty the target first'],
-      ['--yes <name>', 'the name of the database that --replace may empty'],
+      ['--yes <name>', 'the name of the database that --replace may empty; with --run the id of the run'],
       ['--create-roles', 'create the roles that the target server lacks, without login'],
+      ['--run <id>', 'all backups of that run, each into the database of its own name'],
     ],
     example: 'dbstash restore latest --database orders_copy',
     exitCodes: '0 restored; 1 failed; 2 not ready, nothing touched; 3 the remote failed; 4 the backup is damaged',
@@ -207,6 +213,7 @@ function readFlags(options: Options): Record<string, string> {
 
 async function withSession(call: Call, work: (session: Session, call: Call) => Promise<number>): Promise<number> {
   await using session = await openSession(call.edge.createHost(parseConfig(call.source)));
+  for (const sentence of session.broken) session.host.logger.warn(sentence);
   return await work(session, call);
 }
 
@@ -227,33 +234,77 @@ async function runBackup({ edge, source, options }: Call): Promise<number> {
 }
 
 async function runList(session: Session, { edge, options }: Call): Promise<number> {
-  const catalog = await session.readCatalog(session.host.signal);
+  const found = await readCatalogs(session, session.host.signal);
   const all = options.all === true;
   // Unmasked: these names are what restore takes, and a manifest holds no secret.
-  edge.print(options.json ? toJson(listCatalog(session, catalog, all)) : formatCatalog(session, catalog, all));
-  return EXIT.ok;
+  if (options.json)
+    edge.print(toJson(found.flatMap(({ place, catalog }) => listCatalog(at(session, place), catalog, all))));
+  else {
+    const texts = found.map(({ place, catalog }) => {
+      const title = session.places.length > 1 ? `${place.remote.title}:\n\n` : '';
+      return title + formatCatalog(at(session, place), catalog, all);
+    });
+    edge.print(texts.join('\n'));
+  }
+  return found.length < session.places.length + session.broken.length ? EXIT.remote : EXIT.ok;
 }
 
 async function runRestore({ edge, source, options, argument }: Call): Promise<number> {
-  const at = parseTime(options.at);
+  const time = parseTime(options.at);
   const config = parseConfig(source);
   const uri = typeof options.to === 'string' ? options.to : config.restoreUri;
-  const connection = chooseTarget(config, uri, options.database, source.cwd);
+  const isRun = typeof options.run === 'string';
+  const connection = isRun ? config.connection : chooseTarget(config, uri, options.database, source.cwd);
   const settings = { ...config.settings, RESTORE_DB_URI: { text: uri, source: 'flag' } };
   const host = edge.createHost({ ...config, settings });
   if (typeof options.to === 'string' && secretsOfUri(options.to).length > 0) host.logger.warn(PASSWORD_IN_FLAG);
   await using session = await openSession(host);
-  const { backup, into, durationMs } = await restore(session, {
-    name: argument ?? 'latest',
-    at,
-    connection,
+  for (const sentence of session.broken) host.logger.warn(sentence);
+  const common = {
+    at: time,
     replace: options.replace === true,
     createRoles: options.createRoles === true,
-    confirm: (name, title) => confirm(edge, options.yes, name, title),
-  });
-  const took = formatDuration(durationMs);
-  printText(edge, `restored ${backup.path} (${formatBytes(backup.manifest.bytes)}) into ${into} in ${took}\n`);
+    confirm: confirmOnce((name, title) => confirm(edge, options, name, title)),
+  };
+  const report = ({ backup, into, durationMs }: Restored) => {
+    const took = formatDuration(durationMs);
+    printText(edge, `restored ${backup.path} (${formatBytes(backup.manifest.bytes)}) into ${into} in ${took}\n`);
+  };
+  if (typeof options.run === 'string') {
+    refuseWithRun(options, argument);
+    await restoreRun(
+      session,
+      options.run,
+      { ...common, target: (name) => chooseTarget(config, uri, name ?? lobbyOf(config, uri), source.cwd) },
+      report,
+    );
+    return EXIT.ok;
+  }
+  const name = argument ?? 'latest';
+  const isOwn = config.selection.kind !== 'one' && options.database === undefined && uri === undefined;
+  const chosen = { ...common, name, isOwn, series: seriesToRestore(config, name, options.database) };
+  report(await restore(session, { ...chosen, connection }));
   return EXIT.ok;
+}
+
+/** The database to connect to on another server that is named by its URI alone. */
+const lobbyOf = ({ connection }: Config, uri: string | undefined): string | undefined =>
+  uri === undefined ? undefined : engines[connection.engine].maintenanceDatabase;
+
+/** Of several databases `latest` is that of one. */
+function seriesToRestore(config: Config, name: string, database: string | boolean | undefined): string | undefined {
+  if (config.selection.kind === 'one' || name !== 'latest') return undefined;
+  if (typeof database === 'string') return sourceOf(config, database).series;
+  throw new ConfigError(
+    'latest is not clear, since there are several databases: give --database NAME for one, or --run ID for all of one run',
+  );
+}
+
+function refuseWithRun({ database, at }: Options, argument: string | undefined): void {
+  if (argument === undefined && database === undefined && at === undefined) return;
+  throw new ConfigError(
+    '--run ID restores all backups of that run under their own names: give no name, --database or --at with it',
+  );
 }
 
 const PASSWORD_IN_FLAG =
@@ -267,16 +318,19 @@ function chooseTarget(
   cwd: string,
 ): Connection {
   const database = typeof name === 'string' ? name : undefined;
-  const connection = uri === undefined ? configured : readTarget(uri, database);
+  const connection = uri === undefined ? configured : readTarget(uri, database, configured.engine);
+  const { isWhole, title } = engines[connection.engine];
+  if (isWhole && database !== undefined)
+    throw new ConfigError(`--database: ${title} is restored as a whole server; right is another one, with --to URI`);
   if (database === undefined) return connection;
   return { ...connection, database: connection.engine === 'sqlite' ? resolve(cwd, database) : database };
 }
 
 /** Another server: neither the source's password nor its DB_TLS are meant for it. */
-function readTarget(uri: string, database: string | undefined): Connection {
+function readTarget(uri: string, database: string | undefined, engine: EngineName): Connection {
   if (!uri.includes('://')) throw new ConfigError('--to: it is no URI; right is postgres://... or sqlite:///path');
   try {
-    return parseConnection(uri, { database });
+    return parseConnection(uri, { database, engine });
   } catch (error) {
     const message = describeError(error).replace(', or DB_NAME', ', or --database NAME');
     throw new ConfigError(`--to (or RESTORE_DB_URI): ${message}`);
@@ -294,32 +348,56 @@ function parseTime(text: string | boolean | undefined): Date | undefined {
   return date;
 }
 
-async function confirm(edge: Edge, yes: string | boolean | undefined, name: string, title: string): Promise<boolean> {
-  if (typeof yes === 'string') return yes === name;
+/** `--yes` names the database; of `--run` the run, and then means all of its databases. */
+async function confirm(edge: Edge, { yes, run }: Options, name: string, title: string): Promise<boolean> {
+  if (typeof yes === 'string') return yes === (typeof run === 'string' ? run : name);
   if (!edge.askUser) return false;
   return (await edge.askUser(`This empties ${title} first. Type its name to go on: `)) === name;
 }
 
+/** What was agreed to is not asked again. */
+function confirmOnce(ask: RestoreOptions['confirm']): RestoreOptions['confirm'] {
+  const agreed = new Set<string>();
+  return async (name, title) => {
+    if (!agreed.has(title) && (await ask(name, title))) agreed.add(title);
+    return agreed.has(title);
+  };
+}
+
 async function runPrune(session: Session, { edge, options }: Call): Promise<number> {
   const isDryRun = options.dryRun === true;
-  const { keep, remove, sweep, removed } = await prune(session, isDryRun, session.host.signal);
+  const parts: Pruned[] = [];
+  const failures: unknown[] = [];
+  for (const { place, series } of await listPrunable(session, session.host.signal)) {
+    const pruning = prune(forSeries(at(session, place), series), isDryRun, session.host.signal);
+    await pruning.then((part) => parts.push(part)).catch((error: unknown) => failures.push(error));
+  }
+  if (parts.length === 0 && failures.length > 0) throw failures[0];
+  for (const failure of failures) session.host.logger.error(describeError(failure));
+  const code = failures.length === 0 ? EXIT.ok : exitCodeOf(failures[0]);
+  const keep = parts.flatMap((part) => part.keep);
+  const remove = parts.flatMap((part) => part.remove);
+  const sweep = parts.flatMap((part) => part.sweep);
+  const removed = parts.flatMap((part) => part.removed);
   const describe = ({ backup, reasons }: (typeof keep)[number]) => ({ artifact: backup.path, id: backup.id, reasons });
   if (options.json) {
     edge.print(toJson({ keep: keep.map(describe), remove: remove.map(describe), sweep, removed }));
-    return EXIT.ok;
+    return code;
   }
-  const rows = [
-    ...keep.map((row) => ['keep', row.backup.path, row.reasons.join(', ')]),
-    ...remove.map((row) => [
-      isDryRun ? 'would go' : removed.includes(row.backup.path) ? 'removed' : 'in use',
-      row.backup.path,
-      row.reasons.join(', '),
-    ]),
-    ...sweep.map((path) => [isDryRun ? 'would go' : 'removed', path, 'left by a run that died over a day ago']),
-  ];
+  const rows = parts.flatMap((part) => describePruned(part, isDryRun));
   edge.print(`${rows.length === 0 ? `no good backup of ${session.series}` : formatRows(rows)}\n`);
-  return EXIT.ok;
+  return code;
 }
+
+const describePruned = ({ keep, remove, sweep, removed }: Pruned, isDryRun: boolean): readonly string[][] => [
+  ...keep.map((row) => ['keep', row.backup.path, row.reasons.join(', ')]),
+  ...remove.map((row) => [
+    isDryRun ? 'would go' : removed.includes(row.backup.path) ? 'removed' : 'in use',
+    row.backup.path,
+    row.reasons.join(', '),
+  ]),
+  ...sweep.map((path) => [isDryRun ? 'would go' : 'removed', path, 'left by a run that died over a day ago']),
+];
 
 async function runCheck(session: Session, { edge, options }: Call): Promise<number> {
   const findings = await check(session);

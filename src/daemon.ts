@@ -1,10 +1,11 @@
 import { access } from 'node:fs/promises';
 import { describeError, EXIT } from './core/errors.ts';
 import type { Report } from './core/report.ts';
+import { readCatalogs } from './jobs/catalogs.ts';
 import { warnOfOrphans } from './jobs/orphans.ts';
 import { runBackup } from './jobs/run.ts';
 import type { Host, Session } from './jobs/session.ts';
-import { openSession } from './jobs/session.ts';
+import { at, openSession } from './jobs/session.ts';
 import { parseSchedule, runSchedule, type Schedule } from './schedule.ts';
 
 /** Backs up when the schedule says so, until the host's signal fires. Returns the exit code. */
@@ -60,6 +61,8 @@ function keepSession(host: Host): AsyncDisposable & { open: (signal: AbortSignal
   return {
     open: async (signal) => {
       await access(session?.scratch.path ?? '').catch(close);
+      // What could not be looked at may be there again.
+      if (session && session.broken.length > 0) await close();
       session ??= await openSession(host, signal);
       return session;
     },
@@ -75,7 +78,8 @@ async function reportOrphans(
 ): Promise<void> {
   try {
     const session = await open(signal);
-    warnOfOrphans({ session, logger }, await session.readCatalog(signal));
+    for (const { place, catalog } of await readCatalogs(session, signal))
+      warnOfOrphans({ session: at(session, place), logger }, catalog);
   } catch (error) {
     if (!signal.aborted)
       logger.warn(`the remote could not be looked at, the next run will try again: ${describeError(error)}`);

@@ -44,8 +44,7 @@ function createHost(config: Config): Host {
     clock: systemClock,
   }).child({
     engine: config.connection.engine,
-    database: config.database,
-    series: config.series,
+    ...(config.selection.kind === 'one' && { database: config.database, series: config.series }),
   });
   complain = logger.error;
   for (const warning of config.warnings) logger.warn(warning);

@@ -75,7 +75,7 @@ describe('the command line', () => {
     [['--at', 'yesterday'], '--at: yesterday is no time'],
     [['--at', '2026-13-01'], '--at: 2026-13-01 is no time'],
     [['--at', '1'], '--at: 1 is no time'],
-    [['--to', 'mongodb://h/x'], '--to (or RESTORE_DB_URI): the URI has an unknown scheme'],
+    [['--to', 'ftp://h/x'], '--to (or RESTORE_DB_URI): the URI has an unknown scheme'],
     [['--to', 'postgres://h'], 'the URI names no database; right is .../NAME at its end, or --database NAME'],
   ])('refuses restore %j before it looks at anything', async (args, says) => {
     expectUsageError(await runDbstash(['restore', ...args], LEAST), says);

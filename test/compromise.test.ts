@@ -1,19 +1,11 @@
 import { spawn } from 'node:child_process';
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  statSync,
-  utimesSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { backupEnv, fakePgDump, listBackups } from './support/backups.ts';
-import { type DbstashProcess, runDbstash, startDbstash } from './support/dbstash.ts';
+import { watchCommandLines } from './support/commandLines.ts';
+import { runDbstash, startDbstash } from './support/dbstash.ts';
 import { type PostgresServer, startPostgres } from './support/postgres.ts';
 import { obscure } from './support/rclone.ts';
 import { REMOTE_KINDS, startRemote, type TestRemote } from './support/remotes.ts';
@@ -105,33 +97,6 @@ it.each(['../{db}', '/tmp/{db}', 'a/../{db}', 's3:{db}', '{db}\u0007', 'a\\{db}'
     expect(tracesIn(home.path)).toEqual([]);
   },
 );
-
-/** Command lines of all processes but ours, as everybody on the machine can read them. */
-function readCommandLines(): string[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .flatMap((pid) => {
-      try {
-        return [readFileSync(`/proc/${pid}/cmdline`, 'utf8')];
-      } catch {
-        return [];
-      }
-    });
-}
-
-/** Every command line there was while `run` went on. */
-async function watchCommandLines(run: DbstashProcess): Promise<string[]> {
-  const seen = new Set<string>();
-  let over = false;
-  void run.exited.finally(() => {
-    over = true;
-  });
-  while (!over) {
-    for (const line of readCommandLines()) seen.add(line);
-    await new Promise((resolve) => setTimeout(resolve, 2));
-  }
-  return [...seen];
-}
 
 const base64 = (text: string) => Buffer.from(text).toString('base64');
 

@@ -65,10 +65,13 @@ describe('the smallest configuration', () => {
         tls: undefined,
         tlsCa: undefined,
       },
+      selection: { kind: 'one' },
+      namedSeries: undefined,
+      ssh: undefined,
       database: 'orders',
       series: 'pg://localhost:5432/orders',
       remote: {
-        remote: '/backup',
+        remotes: ['/backup'],
         configText: undefined,
         configPath: undefined,
         configPass: undefined,
@@ -77,9 +80,12 @@ describe('the smallest configuration', () => {
       schedule: '0 2 * * *',
       onStart: false,
       timeZone: 'UTC',
+      mode: 'stream',
+      jobs: 1,
       template: expect.objectContaining({ text: '{db}-{date}-{time}' }),
       extension: undefined,
       compress: { kind: 'none' },
+      encryptTo: [],
       tempDir: '/tmp/dbstash-work',
       extraArgs: [],
       timeoutMs: 0,
@@ -100,6 +106,7 @@ describe('the smallest configuration', () => {
       },
       log: { level: 'info', format: 'json' },
       restoreUri: undefined,
+      identity: [],
       warnings: [],
     });
     expect(settings.RCLONE_REMOTE).toEqual({ text: '/backup', source: 'environment' });
@@ -141,7 +148,7 @@ describe('the table of variables', () => {
 
   test('refuses what is wrong with a sentence that says what would be right', () => {
     const garbage: Environment = Object.fromEntries(variables.map(({ name }) => [name, '\u0001 %"{/']));
-    for (const problem of problemsOf(garbage)) expect(problem).toMatch(/^[A-Z_]+: .{20,}/s);
+    for (const problem of problemsOf(garbage)) expect(problem).toMatch(/^[A-Z_]+\d?: .{20,}/s);
   });
 });
 
@@ -351,9 +358,12 @@ describe('unknown variables', () => {
     ]);
   });
 
-  test.each(['NOTIFY_WEBHOOK_URL', 'DB_AUTH_SOURCE', 'VERIFY_LEVEL'])('%s is warned about without a guess', (name) => {
-    expect(warningsOf({ [name]: 'x' })).toEqual([`${name} is no variable of dbstash and is ignored`]);
-  });
+  test.each(['NOTIFY_WEBHOOK_URL', 'DB_SOMETHING_ELSE', 'VERIFY_LEVEL'])(
+    '%s is warned about without a guess',
+    (name) => {
+      expect(warningsOf({ [name]: 'x' })).toEqual([`${name} is no variable of dbstash and is ignored`]);
+    },
+  );
 
   test.each([
     'SSH_CLIENT',
@@ -438,7 +448,10 @@ describe('DB_URI', () => {
   });
 
   test.each([
-    ['mysql://db/x', 'DB_URI: the URI has an unknown scheme; known are postgres://, postgresql://, sqlite://'],
+    [
+      'ftp://db/x',
+      'DB_URI: the URI has an unknown scheme; known are postgres://, postgresql://, mysql://, mariadb://, ',
+    ],
     ['postgres://db', 'DB_URI: the URI names no database'],
     ['sqlite://data/app.db', 'DB_URI: the URI of a file has no host'],
     ['sqlite:///', 'DB_URI: the URI names no file'],
@@ -454,6 +467,22 @@ describe('DB_URI', () => {
     expect(problemsOf({ ...WITH_URI, ENGINE: 'sqlite', DB_URI: 'postgres://db/x' })).toEqual([
       expect.stringMatching(/^ENGINE: "sqlite" contradicts DB_URI, which is of pg/),
     ]);
+  });
+
+  test('mysql:// is of mysql, and of mariadb where ENGINE says so', () => {
+    expect(connect('mysql://db/x')).toMatchObject({
+      engine: 'mysql',
+      user: 'root',
+      hosts: [{ host: 'db', port: 3306 }],
+    });
+    expect(connect('mariadb://db/x').engine).toBe('mariadb');
+    const config = parse({ ...WITH_URI, DB_URI: 'mysql://db/x', ENGINE: 'mariadb' });
+    expect(config).toMatchObject({ connection: { engine: 'mariadb' }, series: 'mariadb://db:3306/x', warnings: [] });
+    expect(problemsOf({ ...WITH_URI, ENGINE: 'mysql', DB_URI: 'mariadb://db/x' })).toEqual([
+      expect.stringMatching(/^ENGINE: "mysql" contradicts DB_URI, which is of mariadb/),
+    ]);
+    expect(parseConnection('mysql://db/x', { engine: 'mariadb' }).engine).toBe('mariadb');
+    expect(parseConnection('postgres://db/x', { engine: 'mariadb' }).engine).toBe('pg');
   });
 
   test('makes the single fields ignored, and a warning names them', () => {
@@ -512,7 +541,7 @@ describe('DB_URI', () => {
       password: 'p',
     });
     expect(() => parseConnection('postgres://db')).toThrow('the URI names no database');
-    expect(problemsOf({ ...LEAST, RESTORE_DB_URI: 'mysql://db' })).toEqual([
+    expect(problemsOf({ ...LEAST, RESTORE_DB_URI: 'ftp://db' })).toEqual([
       expect.stringMatching(/^RESTORE_DB_URI: the URI has an unknown scheme/),
     ]);
     expect(parse({ ...LEAST, RESTORE_DB_URI: 'postgres://db' }).restoreUri).toBe('postgres://db');
@@ -555,6 +584,25 @@ describe('single fields', () => {
     ]);
   });
 
+  test('MONGO_INITDB_* are understood where DB_* are not set, and only for mongo', () => {
+    const names = {
+      MONGO_INITDB_ROOT_USERNAME: 'mu',
+      MONGO_INITDB_ROOT_PASSWORD: 'mp',
+      MONGO_INITDB_DATABASE: 'md',
+      POSTGRES_USER: 'pu',
+    };
+    const config = parse({ ...WITH_URI, ENGINE: 'mongo', ...names });
+    expect(config.connection).toMatchObject({ user: 'mu', password: 'mp', database: 'md' });
+    expect(rowOf(config, 'DB_USER')).toEqual({ name: 'DB_USER', value: 'mu', source: 'MONGO_INITDB_ROOT_USERNAME' });
+    expect(parse({ ...WITH_URI, ENGINE: 'mongo', ...names, DB_USER: 'u', DB_NAME: 'd' }).connection).toMatchObject({
+      user: 'u',
+      password: 'mp',
+      database: 'd',
+    });
+    expect(parse({ ...LEAST, ...names }).connection).toMatchObject({ user: 'pu', password: undefined });
+    expect(connect('mongodb://h/', names)).toMatchObject({ user: undefined, password: undefined, database: '' });
+  });
+
   test('POSTGRES_* are understood where DB_* are not set', () => {
     const names = { POSTGRES_USER: 'pu', POSTGRES_PASSWORD: 'pp', POSTGRES_DB: 'pd' };
     const config = parse({ ...WITH_URI, ENGINE: 'pg', ...names });
@@ -566,6 +614,28 @@ describe('single fields', () => {
       password: 'pp',
       database: 'orders',
     });
+  });
+
+  test.each([
+    ['mysql', { MYSQL_USER: 'u', MYSQL_PASSWORD: 'p', MYSQL_DATABASE: 'd' }, 'u', 'p'],
+    ['mysql', { MYSQL_USER: 'u', MYSQL_PASSWORD: 'p', MYSQL_ROOT_PASSWORD: 'r', MYSQL_DATABASE: 'd' }, 'u', 'p'],
+    ['mysql', { MYSQL_ROOT_PASSWORD: 'r', MYSQL_DATABASE: 'd' }, 'root', 'r'],
+    [
+      'mysql',
+      { DB_USER: 'root', MYSQL_USER: 'u', MYSQL_PASSWORD: 'p', MYSQL_ROOT_PASSWORD: 'r', MYSQL_DATABASE: 'd' },
+      'root',
+      'r',
+    ],
+    ['mysql', { DB_PASSWORD: 'x', MYSQL_ROOT_PASSWORD: 'r', MYSQL_DATABASE: 'd' }, 'root', 'x'],
+    ['mysql', { MARIADB_ROOT_PASSWORD: 'r', POSTGRES_USER: 'pg', MYSQL_DATABASE: 'd' }, 'root', undefined],
+    ['mariadb', { MARIADB_USER: 'u', MARIADB_PASSWORD: 'p', MARIADB_DATABASE: 'd' }, 'u', 'p'],
+    ['mariadb', { MARIADB_ROOT_PASSWORD: 'r', MARIADB_DATABASE: 'd', MYSQL_DATABASE: 'e' }, 'root', 'r'],
+    ['mariadb', { MYSQL_USER: 'u', MYSQL_PASSWORD: 'p', MYSQL_DATABASE: 'd' }, 'u', 'p'],
+  ])('of %s are understood as its images name them: %j', (ENGINE, names, user, password) => {
+    const config = parse({ ...WITH_URI, ENGINE, ...names });
+    expect(config.connection).toMatchObject({ engine: ENGINE, user, password, database: 'd' });
+    const source = { r: `${ENGINE === 'mysql' ? 'MYSQL' : 'MARIADB'}_ROOT_PASSWORD`, x: 'environment' }[password ?? ''];
+    if (source) expect(rowOf(config, 'DB_PASSWORD')).toEqual({ name: 'DB_PASSWORD', value: '***', source });
   });
 
   test('of sqlite are the path alone, from the working directory', () => {
@@ -582,18 +652,35 @@ describe('single fields', () => {
     expect(rowOf(config, 'DB_USER')).toEqual({ name: 'DB_USER', value: null, source: 'default' });
   });
 
+  const ALL = { kind: 'all', exclude: [] };
   test.each([
-    [{ DB_NAME: 'a,b' }, 'DB_NAME: "a,b" means several databases; one process backs up one database'],
-    [{ DB_NAME: '*' }, 'DB_NAME: "*" means several databases; one process backs up one database'],
-    [{ DB_URI: 'postgres://db/x', DB_NAME: '*' }, 'DB_NAME: "*" means several databases'],
-    [{ BACKUP_ALL_DATABASES: 'true' }, 'BACKUP_ALL_DATABASES: is not possible: one process backs up one database'],
-    [{ DUMP_EXTRA_ARGS: '--all-databases' }, 'DUMP_EXTRA_ARGS: --all-databases is not possible: one process'],
-  ])('%j is refused: one database per process', (env, problem) => {
-    expect(problemsOf({ ...LEAST, ...env })).toEqual([expect.stringContaining(problem)]);
+    [{ DB_NAME: 'a, b,,a' }, { kind: 'list', names: ['a', 'b'] }],
+    [{ DB_NAME: '*' }, ALL],
+    [{ DB_NAME: ' --all-databases ' }, ALL],
+    [{ BACKUP_ALL_DATABASES: 'true' }, ALL],
+    [{ DUMP_EXTRA_ARGS: '--no-owner --all-databases' }, ALL],
+    [
+      { DB_NAME: '*', DB_EXCLUDE: 'tmp*, a' },
+      { kind: 'all', exclude: ['tmp*', 'a'] },
+    ],
+  ])('%j means several databases', (env, selection) => {
+    const config = parse({ ...LEAST, ...env });
+    expect(config).toMatchObject({ selection, warnings: [], series: 'pg://localhost:5432/' });
+    expect(config.connection.database).toBe('postgres');
+    expect(config.extraArgs).not.toContain('--all-databases');
   });
 
-  test('BACKUP_ALL_DATABASES=false is what we do', () => {
-    expect(parse({ ...LEAST, BACKUP_ALL_DATABASES: 'false' }).warnings).toEqual([]);
+  test('several databases are asked for through the one that DB_URI names, and get names that tell them apart', () => {
+    const named = { DB_URI: 'postgres://db/lobby', DB_NAME: '*', BACKUP_NAME_TEMPLATE: '{date}' };
+    const config = parse({ RCLONE_REMOTE: '/backup', ...named });
+    expect(config.connection.database).toBe('lobby');
+    expect(config.template.text).toBe('{date}-{db}');
+    expect(config.warnings).toEqual([]);
+  });
+
+  test('what leaves databases out of one is ignored, with a warning', () => {
+    expect(parse({ ...LEAST, DB_EXCLUDE: 'x' }).warnings).toEqual([expect.stringContaining('DB_EXCLUDE is ignored')]);
+    expect(parse({ ...LEAST, BACKUP_ALL_DATABASES: 'false' }).selection).toEqual({ kind: 'one' });
   });
 });
 
@@ -620,20 +707,20 @@ describe('single values', () => {
     ['LOG_LEVEL', 'WARN', { log: { level: 'warn' } }],
     ['DUMP_EXTRA_ARGS', `--schema='my app' -O`, { extraArgs: ['--schema=my app', '-O'] }],
     ['RCLONE_EXTRA_ARGS', '--bwlimit "10M off"', { remote: { extraArgs: ['--bwlimit', '10M off'] } }],
-    ['RCLONE_REMOTE', ' s3:bucket/path\n', { remote: { remote: 's3:bucket/path' } }],
+    ['RCLONE_REMOTE', ' s3:bucket/path\n', { remote: { remotes: ['s3:bucket/path'] } }],
   ])('%s=%s is taken', (name, text, expected) => {
     expect(parse({ ...LEAST, [name]: text })).toMatchObject(expected);
   });
 
   test.each([
-    ['ENGINE', 'mysql', 'pg or sqlite'],
+    ['ENGINE', 'oracle', 'sqlite'],
     ['DB_HOST', 'db:5432', 'DB_PORT'],
     ['DB_HOST', 'postgres://db', 'DB_URI'],
     ['DB_HOST', 'a,b', 'is no host'],
     ['DB_PORT', '70000', 'from 1 to 65535'],
     ['DB_TLS', 'yes', 'disable, prefer, require or verify'],
     ['DB_TLS_CA', '/etc/ca.pem', 'DB_TLS_CA_FILE'],
-    ['BACKUP_MODE', 'tar', 'right is stream'],
+    ['BACKUP_MODE', 'zip', 'right is stream'],
     ['BACKUP_COMPRESS', 'zstd:23', 'zstd:22'],
     ['BACKUP_COMPRESS', 'gzip:0', 'gzip:1'],
     ['BACKUP_COMPRESS', 'lz4', 'gzip'],
@@ -810,7 +897,9 @@ describe('secretsOf', () => {
       DB_URI: 'postgres://u:canary-10@db/x?sslpassword=canary-11',
       DB_PASSWORD: 'canary-12',
       POSTGRES_PASSWORD: 'canary-13',
-      RESTORE_DB_URI: 'postgres://u:canary-14@db/y',
+      MONGO_INITDB_ROOT_PASSWORD: 'canary-23',
+      RESTORE_DB_URI:
+        'mongodb://u:canary-14@db/?authMechanismProperties=AWS_SESSION_TOKEN:canary-24&tlsCertificateKeyFilePassword=canary-25',
       RCLONE_REMOTE: ':s3,provider=AWS,secret_access_key=canary-15,unknown_option=canary-16:bucket',
       RCLONE_CONFIG: Buffer.from(conf).toString('base64'),
       RCLONE_CONFIG_PASS: 'canary-17',
@@ -819,10 +908,12 @@ describe('secretsOf', () => {
       AWS_SESSION_TOKEN: 'canary-20',
       PGPASSWORD: 'canary-21',
       HTTPS_PROXY: 'http://u:canary-22@proxy:1',
+      MYSQL_ROOT_PASSWORD: 'canary-23',
+      MARIADB_PASSWORD: 'canary-24',
     };
     const secrets = secretsOf(parse(env), env);
     const everything = `${JSON.stringify(env)}\n${conf}`;
-    expect(new Set(everything.match(CANARY)).size).toBe(18);
+    expect(new Set(everything.match(CANARY)).size).toBe(21);
     expect(createRedactor(secrets)(everything).match(CANARY)).toBeNull();
     for (const canary of everything.match(CANARY) ?? []) expect(secrets.join(' '), canary).toContain(canary);
   });
@@ -876,5 +967,89 @@ describe('what this release does not have', () => {
     expect(problems).toHaveLength(1);
     expect(problems[0]).toMatch(new RegExp(`^${name}: is not `));
     expect(problemsOf({ ...LEAST, [name]: 'false' })).toEqual([]);
+  });
+});
+
+describe('SSH_HOST', () => {
+  const KNOWN = `bastion ssh-ed25519 ${'A'.repeat(68)}`;
+  const KEY = '-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA==\n-----END PRIVATE KEY-----';
+  const SSH = { SSH_HOST: 'bastion', SSH_USER: 'tunnel', SSH_KEY: KEY, SSH_KNOWN_HOSTS: KNOWN };
+
+  test('is read with all that belongs to it, key and known hosts in base64 too, and the series tells it', () => {
+    const { ssh, series } = parse({ ...LEAST, ...SSH });
+    expect(ssh).toMatchObject({ host: 'bastion', port: 22, user: 'tunnel', key: `${KEY}\n`, passphrase: undefined });
+    expect(ssh?.knownHosts).toMatchObject([{ hosts: 'bastion', type: 'ssh-ed25519' }]);
+    // Behind another SSH server localhost is another database.
+    expect(series).toBe('pg+ssh://bastion:22/localhost:5432/orders');
+    const base64 = (text: string) => Buffer.from(text).toString('base64').replace(/.{50}/g, '$&\n');
+    expect(parse({ ...LEAST, ...SSH, SSH_KEY: base64(KEY), SSH_KNOWN_HOSTS: base64(KNOWN) }).ssh).toEqual(ssh);
+  });
+
+  test('names at once all that is missing', () => {
+    const { problems } = inspect({ ...LEAST, SSH_HOST: 'bastion' });
+    expect(problems.map((problem) => problem.split(':')[0])).toEqual(['SSH_USER', 'SSH_KEY', 'SSH_KNOWN_HOSTS']);
+  });
+
+  test.each([
+    [{ ENGINE: 'sqlite', DB_NAME: '/data/app.db' }, 'SSH_HOST: sqlite is a file'],
+    [{ DB_URI: 'postgres://u@%2Frun%2Fpostgresql/orders' }, 'SSH_HOST: the database is given as a Unix socket'],
+    [{ DB_URI: 'postgres:///orders?service=main' }, 'SSH_HOST: the URI names no host'],
+    [{ SSH_HOST: 'tunnel@bastion' }, 'SSH_HOST: "tunnel@bastion" is no host; right is a name or an address'],
+    [{ SSH_HOST: 'ssh://bastion' }, 'SSH_HOST: "ssh://bastion" is no host'],
+    [{ SSH_KEY: '/root/.ssh/id_ed25519' }, 'SSH_KEY: it holds no private key'],
+    [{ SSH_KEY: KEY.replaceAll('PRIVATE', 'ENCRYPTED PRIVATE') }, 'SSH_KEY: it has a passphrase'],
+    [{ SSH_KNOWN_HOSTS: 'bastion' }, 'SSH_KNOWN_HOSTS: it holds no line of a known_hosts file'],
+    [{ SSH_PORT: 'ssh' }, 'SSH_PORT: "ssh" is no port'],
+  ])('is refused with %j, in one sentence', (more, says) => {
+    const { problems } = inspect({ ...LEAST, ...SSH, ...more });
+    expect(problems).toEqual([expect.stringContaining(says)]);
+  });
+
+  test('without it there is no tunnel, which is said where a key is set', () => {
+    const { ssh, warnings } = parse({ ...LEAST, SSH_KEY: KEY });
+    expect(ssh).toBeUndefined();
+    expect(warnings).toEqual(['SSH_KEY without SSH_HOST: there is no tunnel']);
+  });
+});
+
+describe('mongo', () => {
+  const fields = { ...WITH_URI, ENGINE: 'mongo' };
+
+  test.each([
+    ['mongodb://u:p@h/', {}, '', {}],
+    ['mongodb://u:p@h', { DB_NAME: '*' }, '', {}],
+    ['mongodb://u:p@h/', { DB_NAME: 'app' }, 'app', {}],
+    ['mongodb://u:p@h/app', {}, 'app', { authSource: 'app' }],
+    ['mongodb://u:p@h/app', { DB_NAME: '*' }, '', { authSource: 'app' }],
+    ['mongodb://u:p@h/app?authsource=admin', {}, 'app', { authsource: 'admin' }],
+    ['mongodb://h/app', {}, 'app', {}],
+    ['mongodb://u@h/app?authMechanism=MONGODB-X509', {}, 'app', { authMechanism: 'MONGODB-X509' }],
+    ['mongodb+srv://u:p@h/app', {}, 'app', {}],
+  ])('%s with %j is the database "%s" with the parameters %j', (uri, env, database, params) => {
+    expect(connect(uri, env)).toMatchObject({ engine: 'mongo', database });
+    expect(connect(uri, env).params).toEqual(params);
+  });
+
+  test('a whole server is called all', () => {
+    const config = parse({ ...WITH_URI, DB_URI: 'mongodb://a:1,[::1]/' });
+    expect(config).toMatchObject({ database: 'all', series: 'mongo://a:1,[::1]:27017/' });
+    expect(rowOf(config, 'DB_NAME')).toMatchObject({ value: '*' });
+    expect(connect('mongodb+srv://h/')).toMatchObject({ isSrv: true });
+    expect(connect('mongodb://h/')).not.toHaveProperty('isSrv');
+  });
+
+  test('of fields the user belongs to DB_AUTH_SOURCE', () => {
+    expect(parse(fields).connection).toMatchObject({ user: undefined, database: '', params: {} });
+    expect(parse({ ...fields, DB_USER: 'u' }).connection.params).toEqual({ authSource: 'admin' });
+    expect(parse({ ...fields, DB_USER: 'u', DB_AUTH_SOURCE: 'x' }).connection.params).toEqual({ authSource: 'x' });
+    expect(parse({ ...WITH_URI, DB_URI: 'mongodb://u:p@h/', DB_AUTH_SOURCE: 'x' }).warnings).toEqual([
+      'DB_AUTH_SOURCE is ignored: DB_URI is set',
+    ]);
+  });
+
+  test('F19: a URI wins over DB_NAME', () => {
+    const { connection, warnings } = parse({ ...WITH_URI, DB_URI: 'mongodb://h/app', DB_NAME: 'other' });
+    expect(connection.database).toBe('app');
+    expect(warnings).toEqual([expect.stringContaining('DB_NAME is ignored')]);
   });
 });

@@ -30,7 +30,16 @@ const server: Server = {
 };
 
 const planDump = (changes: Partial<DumpRequest> = {}) =>
-  pg.planDump({ connection, server, tool: 'pg_dump 17.6', compress: false, extraArgs: [], ...changes });
+  pg.planDump({
+    connection,
+    server,
+    tool: 'pg_dump 17.6',
+    mode: 'stream',
+    jobs: 1,
+    compress: false,
+    extraArgs: [],
+    ...changes,
+  });
 
 const conninfo = (changes: Partial<Connection>) => {
   const { dump } = planDump({ connection: { ...connection, ...changes } });
@@ -243,6 +252,7 @@ describe('pg plans a restore', () => {
       connection,
       target: there,
       facts: {},
+      mode: 'stream',
       format: 'plain',
       replace: false,
       createRoles: false,
@@ -322,7 +332,7 @@ describe('pg plans a restore', () => {
   });
 
   it('never of a format that no stream can bring', () => {
-    expect(() => plan({ format: 'directory' })).toThrow(ConfigError);
+    expect(() => plan({ format: 'tar' })).toThrow(ConfigError);
   });
 });
 

@@ -84,6 +84,7 @@ describeWith(
         connection,
         target,
         facts,
+        mode: 'stream',
         format: 'custom',
         replace: true,
         createRoles: true,
@@ -93,6 +94,8 @@ describeWith(
         connection,
         server: fakeServer(15),
         tool: 'pg_dump 17.6',
+        mode: 'stream',
+        jobs: 1,
         compress: true,
         extraArgs: [],
       });
@@ -413,7 +416,8 @@ describeWith(
     ): Promise<Made> {
       const found = await ask(pg.inspect(connection));
       const tool = await ask(pg.tool);
-      const plan = pg.planDump({ connection, server: found, tool, compress: false, extraArgs: [], ...options });
+      const common = { mode: 'stream', jobs: 1, compress: false, extraArgs: [] } as const;
+      const plan = pg.planDump({ connection, server: found, tool, ...common, ...options });
       const { code, stdout, stderr } = await run(plan.dump);
       if (code !== 0) throw new Error(stderr);
       return { server: found, plan, bytes: stdout };
@@ -432,6 +436,7 @@ describeWith(
         connection,
         target,
         facts,
+        mode: 'stream',
         format,
         replace: false,
         createRoles: false,

@@ -3,8 +3,9 @@ import { existsSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { DumpError, InterruptedError, RemoteError } from '../src/core/errors.ts';
 import { createDigest } from '../src/pipeline/digest.ts';
-import { type Producer, relay, type Stage } from '../src/pipeline/relay.ts';
+import { type Producer, relay, relayToAll, type Stage } from '../src/pipeline/relay.ts';
 import { type Child, spawnChild } from '../src/process/child.ts';
+import { systemClock } from '../src/process/clock.ts';
 import { scratchFolder, waitFor } from './support/scratch.ts';
 
 const shell = (script: string): Child =>
@@ -181,6 +182,24 @@ describe('the relay', () => {
     expect(readFileSync(seen).length).toBe(300_000);
   });
 
+  it('lets a stage exit as soon as it has its last byte, as pg_restore does', async () => {
+    for (let count = 0; count < 20; count += 1) {
+      const early = filter('exec head -c 200000');
+      await relay([dump('exec head -c 200000 /dev/zero'), early], upload('exec cat >/dev/null'), never);
+    }
+  });
+
+  it('leaves out what is not to go on at the end, and counts and hashes what goes on', async () => {
+    await using scratch = scratchFolder();
+    const digest = createDigest();
+    const source = dump('head -c 300000 /dev/zero; printf "%040d" 7', { sent: digest.add, approve: () => 40 });
+    await relay([source], store(scratch.path), never);
+    const stored = readFileSync(`${scratch.path}/committed`);
+    expect(stored.equals(Buffer.alloc(300_000))).toBe(true);
+    expect(digest.bytes).toBe(300_000);
+    expect(digest.sha256()).toBe(createHash('sha256').update(stored).digest('hex'));
+  });
+
   it('says of a tool that is not installed that it is not', async () => {
     const child = spawnChild({ file: 'no-such-dump', args: [] }, { env: {} });
     const failed = relay([{ child, fail: (message) => new DumpError(message) }], upload('cat >/dev/null'), never);
@@ -202,5 +221,93 @@ describe('the relay', () => {
     expect(seen).toBeLessThan(4 * 1024 * 1024);
     controller.abort(new Error('enough'));
     await expect(failed).rejects.toThrow('enough');
+  });
+});
+
+describe('the relay into several uploads', () => {
+  const patience = { clock: systemClock, ms: 0 };
+
+  it('gives every byte to each', async () => {
+    await using one = scratchFolder();
+    await using two = scratchFolder();
+    const digest = createDigest();
+    const source = dump('seq 1 1000000', { sent: digest.add });
+    const failures = await relayToAll([source], [store(one.path), store(two.path)], never, patience);
+    expect(failures).toEqual([undefined, undefined]);
+    const [first, second] = [one, two].map(({ path }) => readFileSync(`${path}/committed`));
+    expect(first?.length).toBe(6_888_896);
+    expect(second?.equals(first!)).toBe(true);
+    expect(digest.sha256()).toBe(createHash('sha256').update(first!).digest('hex'));
+  });
+
+  it.each([
+    'head -c 10; echo "quota" >&2; exit 7',
+    'exec 0<&-; sleep 0.5; echo "quota" >&2; exit 7',
+    'echo "quota" >&2; exit 7',
+    'cat >/dev/null; echo "quota" >&2; exit 7',
+  ])('goes on with the others when one fails: %s', async (script) => {
+    await using scratch = scratchFolder();
+    const failing = upload(script);
+    const failures = await relayToAll([dump('seq 1 1000000')], [failing, store(scratch.path)], never, patience);
+    expect(failures).toEqual([expect.any(RemoteError), undefined]);
+    expect(failures[0]?.message).toMatch(/exited with 7: quota/);
+    expect(readFileSync(`${scratch.path}/committed`).length).toBe(6_888_896);
+  });
+
+  it('fails with the first failure when all fail, and kills the dump', async () => {
+    const failed = relayToAll(
+      [dump('while :; do echo dump-for-nobody; done')],
+      [upload('sleep 0.5; echo second >&2; exit 8'), upload('echo first >&2; exit 7')],
+      never,
+      patience,
+    );
+    await expect(failed).rejects.toThrow(/exited with 7: first/);
+    await waitFor(() => !isRunning('dump-for-nobody'));
+  });
+
+  it('F01: ends the input of none when the dump fails', async () => {
+    await using one = scratchFolder();
+    await using two = scratchFolder();
+    const stores = [store(one.path), store(two.path)];
+    const failed = relayToAll([dump('seq 1 100000; exit 3')], stores, never, patience);
+    await expect(failed).rejects.toThrow(/exited with 3/);
+    for (const { path } of [one, two]) {
+      expect(isTold(path)).toBe(true);
+      expect(isCommitted(path)).toBe(false);
+    }
+  });
+
+  it('F60: cuts off the one that alone takes nothing any more, and no other', async () => {
+    await using scratch = scratchFolder();
+    const deaf = upload('sleep 60');
+    const stores = [store(scratch.path), deaf];
+    const failures = await relayToAll([dump('seq 1 1000000')], stores, never, { clock: systemClock, ms: 1000 });
+    expect(failures).toEqual([undefined, expect.any(RemoteError)]);
+    expect(failures[1]?.message).toContain('the others waited for it');
+    expect(readFileSync(`${scratch.path}/committed`).length).toBe(6_888_896);
+  });
+
+  it('F60: cuts off the one that does not end long after the others, unless it is alive', async () => {
+    await using scratch = scratchFolder();
+    const stuck = upload('cat >/dev/null; sleep 60');
+    const lag = { clock: systemClock, ms: 1000 };
+    const failures = await relayToAll([dump('seq 1 1000')], [stuck, store(scratch.path)], never, lag);
+    expect(failures).toEqual([expect.any(RemoteError), undefined]);
+    expect(isCommitted(scratch.path)).toBe(true);
+    await using again = scratchFolder();
+    let beats = 0;
+    const alive: Stage = { ...upload('cat >/dev/null; sleep 3'), progress: () => ++beats };
+    expect(await relayToAll([dump('seq 1 1000')], [alive, store(again.path)], never, lag)).toEqual([
+      undefined,
+      undefined,
+    ]);
+  });
+
+  it('waits for a dump that is slow, whoever takes it', async () => {
+    await using scratch = scratchFolder();
+    const slow = dump('seq 1 10; sleep 3; seq 1 10');
+    const lag = { clock: systemClock, ms: 500 };
+    const failures = await relayToAll([slow], [store(scratch.path), upload('cat >/dev/null')], never, lag);
+    expect(failures).toEqual([undefined, undefined]);
   });
 });

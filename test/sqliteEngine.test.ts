@@ -38,6 +38,8 @@ describe('sqlite plans a dump', () => {
       connection: connect('/a/-b;"\'.db'),
       server: { ...server, needsCopy },
       tool,
+      mode: 'stream',
+      jobs: 1,
       compress: false,
       extraArgs,
     });
@@ -268,7 +270,7 @@ describeWith(['sqlite3'], 'the engine sqlite with the real shell', () => {
   }, 60_000);
 
   it('says what a target holds, and that its folder is missing', async () => {
-    const look = (database: string) => ask(sqlite.inspectTarget(connect(database), {}));
+    const look = (database: string) => ask(sqlite.inspectTarget(connect(database)));
     expect(await look(target)).toMatchObject({ exists: false, holds: '' });
     await expect(look(join(folder.path, 'no', 'x.db'))).rejects.toThrow(/the folder .*no is not there$/);
     writeFileSync(target, '');
@@ -345,7 +347,15 @@ describeWith(['sqlite3'], 'the engine sqlite with the real shell', () => {
     const tool = await ask(sqlite.tool);
     return {
       server: found,
-      plan: sqlite.planDump({ connection, server: found, tool, compress: false, extraArgs: [] }),
+      plan: sqlite.planDump({
+        connection,
+        server: found,
+        tool,
+        mode: 'stream',
+        jobs: 1,
+        compress: false,
+        extraArgs: [],
+      }),
     };
   }
 
@@ -369,12 +379,13 @@ describeWith(['sqlite3'], 'the engine sqlite with the real shell', () => {
   async function planRestore(database: string, dump?: Made): Promise<RestorePlan> {
     const connection = connect(database);
     const facts = dump?.server.target ?? {};
-    const found = await ask(sqlite.inspectTarget(connection, facts));
+    const found = await ask(sqlite.inspectTarget(connection));
     const format = dump?.plan.format ?? 'sql';
     return sqlite.planRestore({
       connection,
       target: found,
       facts,
+      mode: 'stream',
       format,
       replace: true,
       createRoles: false,

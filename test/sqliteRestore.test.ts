@@ -216,8 +216,8 @@ describeWith(['sqlite3', 'rclone'], 'restore into SQLite', () => {
     for (const [changed, says] of [
       [{ compression: 'brotli' }, 'compressed with "brotli"'],
       [{ compression: 'constructor' }, 'compressed with "constructor"'],
-      [{ compression: null, encryption: 'age' }, 'encrypted with "age"'],
-      [{ encryption: null, mode: 'tar' }, 'made in the mode tar'],
+      [{ compression: null, encryption: 'pgp' }, 'encrypted with "pgp"'],
+      [{ encryption: null, mode: 'tar' }, 'was made in the mode tar, which SQLite does not know'],
       [{ mode: 'stream', format: 'pages' }, 'format pages'],
       [{ engine: 'mongo' }, 'is a backup of mongo, the target is SQLite'],
     ] as const) {

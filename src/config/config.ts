@@ -1,5 +1,6 @@
 import type { Connection } from '../core/connection.ts';
 import { ConfigError } from '../core/errors.ts';
+import type { Mode } from '../core/mode.ts';
 import type { Template } from '../core/naming.ts';
 import type { RetentionPolicy } from '../core/retention.ts';
 import { effectiveSettings, labelOf, resolveConnection, seriesOf } from './database.ts';
@@ -7,16 +8,25 @@ import type { Notes } from './notes.ts';
 import type { Compression, ShrinkLimit } from './parsers.ts';
 import { type RemoteConfig, resolveRemote } from './remote.ts';
 import { checkRules } from './rules.ts';
+import { chooseFirst, describeSelection, resolveSelection, type Selection, tellApart } from './selection.ts';
 import { parseSettings, readSettings, type Settings, type Surroundings } from './settings.ts';
+import { resolveSsh, type SshConfig } from './ssh.ts';
 import { warnOfUnknown } from './unknown.ts';
 import type { Values } from './variables.ts';
 
+export { labelOf } from './database.ts';
 export { describeConfig } from './describe.ts';
 export { findOwnRcloneConfig, secretsOf } from './secrets.ts';
 
 /** What all variables and flags together say, checked. */
 export interface Config {
+  /** Of several databases it is the one to connect to. */
   readonly connection: Connection;
+  readonly selection: Selection;
+  /** BACKUP_SERIES. */
+  readonly namedSeries: string | undefined;
+  /** The SSH server that the database is reached through, if any. */
+  readonly ssh: SshConfig | undefined;
   /** How the database is called in names and logs. */
   readonly database: string;
   readonly series: string;
@@ -25,10 +35,15 @@ export interface Config {
   readonly schedule: string;
   readonly onStart: boolean;
   readonly timeZone: string;
+  readonly mode: Mode;
+  /** Of the dump tool. */
+  readonly jobs: number;
   readonly template: Template;
   /** With the dot; undefined for that of what is produced. */
   readonly extension: string | undefined;
   readonly compress: Compression;
+  /** age recipients, checked; none where nothing is to be encrypted. */
+  readonly encryptTo: readonly string[];
   /** Absolute. */
   readonly tempDir: string;
   /** Further arguments of the dump tool, split. */
@@ -43,6 +58,8 @@ export interface Config {
   readonly log: { readonly level: Values['LOG_LEVEL']; readonly format: Values['LOG_FORMAT'] };
   /** Where `restore` goes; it may hold a password. */
   readonly restoreUri: string | undefined;
+  /** Texts of the files that age may decrypt with. */
+  readonly identity: readonly string[];
   /** Each variable as it is in force, secrets included, and where it came from: see `describeConfig`. */
   readonly settings: Settings;
   /** A sentence each, without secrets. */
@@ -76,29 +93,42 @@ export function inspectConfig(source: ConfigSource): Inspection {
   const { env, cwd } = source;
   const notes: Notes = { problems: [], warnings: [] };
   const given = readSettings(source, notes);
-  const values = parseSettings(given, notes);
+  const all = parseSettings(given, notes);
+  const selection = resolveSelection(all, notes);
+  const values = chooseFirst(all, selection);
   const connection = resolveConnection(values, given, cwd, notes);
+  const ssh = resolveSsh(values, given, connection, notes);
   const remote = resolveRemote(values, given, cwd, notes);
   checkRules(source, values, given, notes);
   notes.warnings.push(...warnOfUnknown(env));
   const { problems, warnings } = notes;
   if (!connection || !remote || problems.length > 0) return { config: undefined, settings: given, problems, warnings };
-  const settings = { ...given, ...effectiveSettings(connection, values, given) };
-  return { config: assemble(values, { connection, remote, settings, warnings }), settings, problems, warnings };
+  const isOne = selection.kind === 'one';
+  const { DB_NAME, BACKUP_SERIES } = given;
+  const settings = {
+    ...given,
+    ...effectiveSettings(connection, values, given),
+    ...(!isOne && { DB_NAME, BACKUP_SERIES }),
+  };
+  const config = assemble(values, { connection, selection, ssh, remote, settings, warnings });
+  return { config, settings, problems, warnings };
 }
 
-type Assembled = Pick<Config, 'connection' | 'remote' | 'settings' | 'warnings'>;
+type Assembled = Pick<Config, 'connection' | 'selection' | 'ssh' | 'remote' | 'settings' | 'warnings'>;
 
 const assemble = (values: Values, parts: Assembled): Config => ({
   ...parts,
-  database: labelOf(parts.connection),
-  series: seriesOf(parts.connection, values),
+  namedSeries: values.BACKUP_SERIES,
+  ...nameOf(values, parts),
   schedule: values.BACKUP_SCHEDULE,
   onStart: values.BACKUP_ON_START,
   timeZone: values.TZ,
-  template: values.BACKUP_NAME_TEMPLATE,
+  mode: values.BACKUP_MODE,
+  jobs: values.BACKUP_JOBS,
+  template: tellApart(values.BACKUP_NAME_TEMPLATE, parts.selection),
   extension: values.BACKUP_EXTENSION,
   compress: values.BACKUP_COMPRESS,
+  encryptTo: values.BACKUP_ENCRYPT_TO ?? [],
   tempDir: values.BACKUP_TEMP_DIR,
   extraArgs: values.DUMP_EXTRA_ARGS,
   timeoutMs: values.BACKUP_TIMEOUT,
@@ -109,7 +139,13 @@ const assemble = (values: Values, parts: Assembled): Config => ({
   retention: retentionOf(values),
   log: { level: values.LOG_LEVEL, format: values.LOG_FORMAT },
   restoreUri: parts.settings.RESTORE_DB_URI.text,
+  identity: values.DECRYPT_IDENTITY ?? [],
 });
+
+function nameOf(values: Values, { connection, selection }: Assembled): Pick<Config, 'database' | 'series'> {
+  if (selection.kind === 'one') return { database: labelOf(connection), series: seriesOf(connection, values) };
+  return { database: describeSelection(selection), series: seriesOf({ ...connection, database: '' }, values) };
+}
 
 const retentionOf = (values: Values): RetentionPolicy => ({
   maxFiles: values.RETENTION_MAX_FILES,

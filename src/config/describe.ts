@@ -30,6 +30,7 @@ function maskText({ secret, mask }: Variable, text: string): string {
   if (secret) return MASK;
   const certificates = text.match(/-----BEGIN CERTIFICATE-----/g)?.length;
   if (certificates) return `${certificates} certificate${certificates > 1 ? 's' : ''}`;
+  if (mask === 'lines') return `${text.trim().split('\n').length} line(s)`;
   if (mask === 'remote') return maskConnectionString(text);
   return mask === 'args' ? maskArgs(text) : text;
 }

@@ -22,6 +22,9 @@ export function parseLine(text: string): string {
   return /\p{Cc}/u.test(text) ? fail(text, 'holds a control character') : text.trim();
 }
 
+/** Parts separated by commas, without white space around. */
+export const parseList = (text: string): readonly string[] => text.split(',').flatMap((part) => part.trim() || []);
+
 /** Repeats nothing of what looks like a URI with a password. */
 export function parseDatabaseName(text: string): string {
   if (/:\/\/[^/]*:[^/]*@/.test(text)) throw new ConfigError('this is a URI, which is given as DB_URI');

@@ -9,8 +9,8 @@ import type { Values } from './variables.ts';
 
 /** Where the backups go, and how rclone is called. */
 export interface RemoteConfig {
-  /** As rclone writes it; a connection string may hold secrets. */
-  readonly remote: string;
+  /** As rclone writes them; a connection string may hold secrets. At least one. */
+  readonly remotes: readonly string[];
   /** The content of an rclone.conf, to be put into a private file. */
   readonly configText: string | undefined;
   /** The path of an rclone.conf; where neither is set, rclone looks for its own. */
@@ -19,20 +19,43 @@ export interface RemoteConfig {
   readonly extraArgs: readonly string[];
 }
 
+/** In the order in which a restore looks through them. */
+export const REMOTES = [
+  'RCLONE_REMOTE',
+  'RCLONE_REMOTE_2',
+  'RCLONE_REMOTE_3',
+  'RCLONE_REMOTE_4',
+  'RCLONE_REMOTE_5',
+  'RCLONE_REMOTE_6',
+  'RCLONE_REMOTE_7',
+  'RCLONE_REMOTE_8',
+  'RCLONE_REMOTE_9',
+] as const;
+
 const DEFAULT_PATH = '/config/rclone.conf';
 
 /** What is wrong is noted; undefined where there is no remote at all. */
 export function resolveRemote(values: Values, settings: Settings, cwd: string, notes: Notes): RemoteConfig | undefined {
-  const { RCLONE_REMOTE: remote, RCLONE_EXTRA_ARGS: extraArgs, RCLONE_CONFIG_PASS: configPass } = values;
+  const { RCLONE_EXTRA_ARGS: extraArgs, RCLONE_CONFIG_PASS: configPass } = values;
+  const remotes = REMOTES.flatMap((name) => values[name] ?? []);
   if (settings.RCLONE_REMOTE.text === undefined)
     notes.problems.push('RCLONE_REMOTE: is not set; right is an rclone destination, like s3:bucket/path or /backup');
-  if (remote !== undefined && /^[^/.:~][^:]*$/.test(remote))
-    notes.warnings.push(
-      `RCLONE_REMOTE: ${remote} is a folder below ${cwd}, since it has no colon; a remote is written s3:bucket/path, a folder ./${remote}`,
-    );
+  for (const name of REMOTES) checkRemote(name, values, cwd, notes);
   notes.problems.push(...extraArgs.flatMap(findSecretFlag));
   const config = locateConfig(values, cwd, notes);
-  return remote === undefined ? undefined : { remote, ...config, configPass, extraArgs };
+  return values.RCLONE_REMOTE === undefined ? undefined : { remotes, ...config, configPass, extraArgs };
+}
+
+function checkRemote(name: (typeof REMOTES)[number], values: Values, cwd: string, notes: Notes): void {
+  const remote = values[name];
+  if (remote === undefined) return;
+  if (/^[^/.:~][^:]*$/.test(remote))
+    notes.warnings.push(
+      `${name}: ${remote} is a folder below ${cwd}, since it has no colon; a remote is written s3:bucket/path, a folder ./${remote}`,
+    );
+  const twin = REMOTES.find((other) => other !== name && values[other] === remote);
+  if (twin !== undefined && twin < name)
+    notes.problems.push(`${name}: is the same as ${twin}; right is another remote`);
 }
 
 type Located = Pick<RemoteConfig, 'configText' | 'configPath'>;

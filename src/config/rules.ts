@@ -1,10 +1,12 @@
 import { ConfigError } from '../core/errors.ts';
+import { engines } from '../engines/index.ts';
 import type { ConfigSource } from './config.ts';
 import { attempt, type Notes } from './notes.ts';
+import { REMOTES } from './remote.ts';
 import { secretsOfRemote, secretsOfUri } from './secrets.ts';
 import type { Settings } from './settings.ts';
-import { engineOfUri } from './uriConnection.ts';
-import type { Values } from './variables.ts';
+import { engineOf, engineOfUri } from './uriConnection.ts';
+import type { Values, VariableName } from './variables.ts';
 
 /** What one variable and its parser alone do not tell. */
 export function checkRules(
@@ -16,22 +18,32 @@ export function checkRules(
   attempt('BACKUP_SCHEDULE', notes, () => parseSchedule(values.BACKUP_SCHEDULE, values.TZ));
   attempt('RESTORE_DB_URI', notes, () => values.RESTORE_DB_URI && engineOfUri(values.RESTORE_DB_URI));
   attempt('DUMP_EXTRA_ARGS', notes, () => checkDumpArgs(values.DUMP_EXTRA_ARGS));
+  attempt('BACKUP_MODE', notes, () => checkMode(values));
   notes.problems.push(...refuseUnsupported(env));
   notes.warnings.push(...warnOfSecretFlags(settings));
 }
 
-const ONE_DATABASE = 'is not possible: one process backs up one database; start one for each';
 const NOT_HERE = 'is not in this release, and going on without it would do something else than was asked for: unset it';
 
 /** What other releases and tools know, and what would lose, show or remove data if it were merely ignored. */
 export const UNSUPPORTED: Readonly<Record<string, string>> = {
-  BACKUP_ALL_DATABASES: ONE_DATABASE,
-  BACKUP_ENCRYPT_TO: NOT_HERE,
   DRY_RUN: `${NOT_HERE}; dbstash prune --dry-run shows what would go`,
   HOOK_PRE_BACKUP: NOT_HERE,
-  ...Object.fromEntries([2, 3, 4, 5, 6, 7, 8, 9].map((n) => [`RCLONE_REMOTE_${n}`, NOT_HERE])),
-  SSH_HOST: NOT_HERE,
 };
+
+/** What the engine's tools cannot do, and filters on a folder, which goes up file by file, past every filter. */
+function checkMode(values: Values): void {
+  const { BACKUP_MODE: mode, BACKUP_COMPRESS: compress, BACKUP_ENCRYPT_TO: encryptTo } = values;
+  const filters = [
+    ...(compress.kind === 'filter' ? [`BACKUP_COMPRESS=${compress.filter}`] : []),
+    ...(encryptTo ? ['BACKUP_ENCRYPT_TO'] : []),
+  ];
+  if (mode === 'directory' && filters.length > 0)
+    throw new ConfigError(`"directory" does not go together with ${filters.join(' and ')}; right is tar`);
+  const engine = engineOf(values);
+  if (engine !== undefined && !engines[engine].modes.includes(mode))
+    throw new ConfigError(`"${mode}" does not go with ${engine}, which takes ${engines[engine].modes.join(' or ')}`);
+}
 
 function refuseUnsupported(env: ConfigSource['env']): string[] {
   const isAsked = (name: string) => !/^(|false|no|0)$/i.test((env[name] ?? env[`${name}_FILE`] ?? '').trim());
@@ -40,17 +52,20 @@ function refuseUnsupported(env: ConfigSource['env']): string[] {
 
 /** argv can be read by every user of the machine. */
 function checkDumpArgs(args: readonly string[]): void {
-  if (args.includes('--all-databases')) throw new ConfigError(`--all-databases ${ONE_DATABASE}`);
   if (args.some((arg) => /:\/\/[^/@]*:[^@]*@|password\s*=/i.test(arg)))
     throw new ConfigError(
       'holds a password, which every user of this machine could read; right is DB_URI or DB_PASSWORD',
     );
 }
 
-function warnOfSecretFlags({ DB_URI: uri, RCLONE_REMOTE: remote }: Settings): string[] {
+function warnOfSecretFlags(settings: Settings): string[] {
+  const isFlag = (name: VariableName) => settings[name].source === 'flag';
   const flags = [
-    { name: 'DB_URI', isSecret: uri.source === 'flag' && secretsOfUri(uri.text).length > 0 },
-    { name: 'RCLONE_REMOTE', isSecret: remote.source === 'flag' && secretsOfRemote(remote.text ?? '').length > 0 },
+    { name: 'DB_URI', isSecret: isFlag('DB_URI') && secretsOfUri(settings.DB_URI.text).length > 0 },
+    ...REMOTES.map((name) => ({
+      name,
+      isSecret: isFlag(name) && secretsOfRemote(settings[name].text ?? '').length > 0,
+    })),
   ];
   return flags.flatMap(({ name, isSecret }) =>
     isSecret

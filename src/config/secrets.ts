@@ -6,21 +6,27 @@ import { parseConnectionString } from './connectionString.ts';
 import { readTextFile } from './file.ts';
 import { allFormsOf, isPlainValue, secretsOfEntry, secretsOfRcloneConfig } from './rcloneSecrets.ts';
 import { isSecretKey } from './secretKey.ts';
+import { variables } from './variables.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Every secret that we know or that our children will: what the redactor has to mask. */
 export function secretsOf(
-  { settings, remote }: Pick<Config, 'settings' | 'remote'>,
+  { settings, remote, ssh }: Pick<Config, 'settings' | 'remote' | 'ssh'>,
   env: Environment,
 ): readonly string[] {
-  const { DB_PASSWORD, POSTGRES_PASSWORD, RCLONE_CONFIG_PASS, RCLONE_CONFIG, DB_URI, RESTORE_DB_URI } = settings;
-  const given = [DB_PASSWORD, POSTGRES_PASSWORD, RCLONE_CONFIG_PASS, ...(remote.configText ? [RCLONE_CONFIG] : [])];
+  const { DB_URI, RESTORE_DB_URI } = settings;
+  // RCLONE_CONFIG may be a path, which is no secret.
+  const names = variables.filter(
+    ({ name, secret, mask }) => secret && !mask && (name !== 'RCLONE_CONFIG' || remote.configText),
+  );
+  const given = names.map(({ name }) => settings[name]);
   const secrets = [
     ...given.flatMap(({ text }) => text ?? []),
+    ...(ssh ? [ssh.key] : []),
     ...secretsOfUri(DB_URI.text),
     ...secretsOfUri(RESTORE_DB_URI.text),
-    ...secretsOfRemote(remote.remote),
+    ...remote.remotes.flatMap(secretsOfRemote),
     ...secretsOfRcloneConfig(remote.configText ?? readOthers(remote.configPath, env)),
     ...secretsOfEnvironment(env),
   ];
@@ -77,7 +83,9 @@ export function secretsOfRemote(remote: string): string[] {
 function secretsOfEnvironment(env: Environment): string[] {
   return Object.entries(env).flatMap(([name, value = '']) => {
     if (/_proxy$/i.test(name)) return secretsOfProxy(value);
-    return /^(RCLONE_|AWS_|AZURE_|GOOGLE_|PG|DB_|POSTGRES_)/.test(name) ? secretsOfEntry(name, value) : [];
+    return /^(RCLONE_|AWS_|AZURE_|GOOGLE_|PG|DB_|POSTGRES_|MYSQL_|MARIADB_|MONGO_)/.test(name)
+      ? secretsOfEntry(name, value)
+      : [];
   });
 }
 

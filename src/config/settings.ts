@@ -28,13 +28,19 @@ export function readSettings(from: Surroundings, notes: Notes): Settings {
 
 function readSetting(variable: Variable, { env, flags, cwd }: Surroundings, notes: Notes): Setting {
   const { name } = variable;
+  const before = notes.problems.length;
   const flag = flags[name];
   if (isSet(flag)) return { text: flag, source: 'flag' };
   const path = variable.hasFile === false ? undefined : env[`${name}_FILE`];
   const text = env[name];
   if (isSet(path)) {
     if (isSet(text)) notes.warnings.push(`${name} and ${name}_FILE are both set: the file is used`);
-    return readFile(name, resolve(cwd, path), notes) ?? unset(variable);
+    const read = readFile(name, resolve(cwd, path), notes);
+    if (!read && variable.isProtection && notes.problems.length === before)
+      notes.problems.push(
+        `${name}_FILE: ${path} is empty, and going on without it would protect nothing: unset the variable, or fill the file`,
+      );
+    return read ?? unset(variable);
   }
   return isSet(text) && !isFromKubernetes(name, text) ? { text, source: 'environment' } : unset(variable);
 }

@@ -6,6 +6,8 @@ import { engines, findEngineByScheme } from '../engines/index.ts';
 
 /** What fills in a URI that does not say it. */
 export interface UriDefaults {
+  /** Of the engines whose scheme the URI has, the one that is meant. */
+  readonly engine?: EngineName | undefined;
   readonly database?: string | undefined;
   readonly password?: string | undefined;
   readonly tls?: Connection['tls'];
@@ -16,19 +18,33 @@ export interface UriDefaults {
 export const parseConnection = (uri: string, defaults: UriDefaults = {}): Connection =>
   connectionOfUri(parseDatabaseUri(uri), defaults);
 
-/** The engine whose scheme a URI has. Throws `ConfigError`. */
-export function engineOfUri({ scheme }: DatabaseUri): EngineName {
+/** The engine whose scheme a URI has; `wanted` where it has that one too. Throws `ConfigError`. */
+export function engineOfUri({ scheme }: DatabaseUri, wanted?: EngineName): EngineName {
+  if (wanted && engines[wanted].uriSchemes.includes(scheme)) return wanted;
   const engine = findEngineByScheme(scheme);
   if (engine) return engine.name;
-  const schemes = Object.values(engines).flatMap(({ uriSchemes }) => uriSchemes.map((known) => `${known}://`));
-  throw new ConfigError(`the URI has an unknown scheme; known are ${schemes.join(', ')}`);
+  const schemes = new Set(Object.values(engines).flatMap(({ uriSchemes }) => uriSchemes.map((known) => `${known}://`)));
+  throw new ConfigError(`the URI has an unknown scheme; known are ${[...schemes].join(', ')}`);
+}
+
+/** The engine that the variables mean, undefined where they mean none that there is. */
+export function engineOf({
+  ENGINE,
+  DB_URI,
+}: {
+  ENGINE: EngineName | undefined;
+  DB_URI: DatabaseUri | undefined;
+}): EngineName | undefined {
+  return ENGINE ?? (DB_URI && findEngineByScheme(DB_URI.scheme)?.name);
 }
 
 /** Throws `ConfigError`. */
 export function connectionOfUri(uri: DatabaseUri, defaults: UriDefaults): Connection {
-  const engine = engineOfUri(uri);
+  const engine = engineOfUri(uri, defaults.engine);
   if (engine === 'sqlite') return fileOfUri(uri);
-  const { hosts, user, password, database = defaults.database, params } = liftParams(uri);
+  const { tlsScheme, isWhole } = engines[engine];
+  const { hosts, user, password, database: named, params } = liftParams(uri);
+  const database = isWhole ? nameWhole(named, defaults.database) : (named ?? defaults.database ?? wholeServer(engine));
   if (database === undefined)
     throw new ConfigError('the URI names no database; right is .../NAME at its end, or DB_NAME');
   // A service file says what the URI does not.
@@ -40,11 +56,36 @@ export function connectionOfUri(uri: DatabaseUri, defaults: UriDefaults): Connec
     user: user ?? (isOpen ? undefined : engines[engine].defaultUser),
     password: password ?? defaults.password,
     database,
-    params,
-    tls: defaults.tls,
+    params: engine === 'mongo' ? withAuthSource(uri) : params,
+    tls: defaults.tls ?? (uri.scheme === tlsScheme ? 'verify' : undefined),
     tlsCa: defaults.tlsCa,
+    ...(uri.scheme.endsWith('+srv') && { isSrv: true }),
   };
 }
+
+/** What no database means: for mongo, all of them. */
+export const wholeServer = (engine: EngineName): string | undefined => (engines[engine].dumpsServer ? '' : undefined);
+
+/**
+ * A mongo URI's database is also the one to log in at, unless it says another. That must stay so where another one is
+ * restored to. Not for users that no database knows; and of an SRV name the DNS says it.
+ */
+function withAuthSource({ scheme, user, database, params }: DatabaseUri): DatabaseUri['params'] {
+  const find = (wanted: string) => Object.entries(params).find(([name]) => name.toLowerCase() === wanted)?.[1];
+  const isOurs = /^(SCRAM-.*|PLAIN|)$/i.test(find('authmechanism') ?? '') && !scheme.endsWith('+srv');
+  if (!isOurs || user === undefined || database === undefined || find('authsource') !== undefined) return params;
+  return { ...params, authSource: database };
+}
+
+/** A dump of the whole server is called as the user says, else by the number in the URI, which selects nothing. */
+function nameWhole(number: string | undefined, label: string | undefined): string {
+  if (number !== undefined && !/^\d+$/.test(number))
+    throw new ConfigError('the URI names a database that is no number; right is .../0 at its end, or nothing');
+  return label ?? number ?? WHOLE_LABEL;
+}
+
+/** The database that a client is in at first. */
+export const WHOLE_LABEL = '0';
 
 /** What is not said is the engine's own. */
 export const fillHost = ({ host, port }: UriHost, engine: EngineName): Host => ({

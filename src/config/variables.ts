@@ -1,7 +1,9 @@
 import { ENGINE_NAMES, TLS_MODES } from '../core/connection.ts';
+import { MODES } from '../core/mode.ts';
 import { parseExtension, parseTemplate } from '../core/naming.ts';
 import { parseBoolean, parseSize } from '../core/units.ts';
 import { parseDatabaseUri } from '../core/uri.ts';
+import { parseIdentity, parseRecipients } from './age.ts';
 import {
   countFrom,
   oneOf,
@@ -11,6 +13,7 @@ import {
   parseFolder,
   parseHost,
   parseLine,
+  parseList,
   parsePem,
   parsePort,
   parseRemote,
@@ -19,6 +22,7 @@ import {
   parseTimeout,
   parseTimeZone,
 } from './parsers.ts';
+import { parseSshHost, parseSshKey, parseSshKnownHosts } from './ssh.ts';
 
 export const GROUPS = {
   database: 'Where the database is',
@@ -42,7 +46,9 @@ interface Definition<T = unknown> {
   /** Never shown, and no flag. */
   readonly secret?: true;
   /** What may hold a secret in a part, and how it is shown. */
-  readonly mask?: 'uri' | 'remote' | 'args';
+  readonly mask?: 'uri' | 'remote' | 'args' | 'lines';
+  /** An empty file is not the same as none. */
+  readonly isProtection?: true;
   /** False where `X_FILE` does not mean "the content of that file". */
   readonly hasFile?: false;
 }
@@ -51,29 +57,52 @@ interface Definition<T = unknown> {
 const VARIABLES = {
   ENGINE: {
     group: 'database',
-    help: `Kind of database: ${ENGINE_NAMES.join(', ')}`,
+    help: `Kind of database: ${ENGINE_NAMES.join(', ')}; mariadb takes a URI with \`mysql://\` too`,
     parse: oneOf(...ENGINE_NAMES),
     defaultHelp: "from the URI's scheme",
   },
   DB_URI: {
     group: 'database',
-    help: 'Whole connection URI, percent-encoded: `postgres://user:password@host:5432/name?sslmode=require`, `sqlite:///path`',
+    help: 'Whole connection URI, percent-encoded: `postgres://user:password@host:5432/name?sslmode=require`, `sqlite:///path`; see Engines',
     parse: parseDatabaseUri,
     mask: 'uri',
   },
   DB_HOST: {
     group: 'database',
-    help: 'Host name, address, or folder of a Unix socket; instead of a URI, as the others here',
+    help: 'Host name, address, or folder of a Unix socket (mysql, mariadb, redis: or the socket itself); instead of a URI',
     parse: parseHost,
     defaultHelp: '`localhost`',
   },
   DB_PORT: { group: 'database', help: 'Port', parse: parsePort, defaultHelp: "engine's port" },
-  DB_USER: { group: 'database', help: 'User', parse: parseText, defaultHelp: '`postgres` for pg' },
+  DB_USER: {
+    group: 'database',
+    help: 'User',
+    parse: parseText,
+    defaultHelp: '`postgres` for pg, `root` for mysql and mariadb',
+  },
   DB_PASSWORD: { group: 'database', help: 'Password; also fills in a URI without one', parse: parseText, secret: true },
   DB_NAME: {
     group: 'database',
-    help: 'Database name; also fills in a URI without one. sqlite: path of the file',
+    help: 'Database name, several (`a,b`), or `*` for all; also fills in a URI without one. redis: a label for names; sqlite: path of the file',
     parse: parseDatabaseName,
+  },
+  DB_EXCLUDE: {
+    group: 'database',
+    help: 'Names that `*` leaves out, separated by commas; `*` and `?` stand for any characters',
+    parse: parseList,
+    default: '',
+  },
+  BACKUP_ALL_DATABASES: {
+    group: 'database',
+    help: '`true` means `DB_NAME=*`',
+    parse: parseBoolean,
+    default: 'false',
+  },
+  DB_AUTH_SOURCE: {
+    group: 'database',
+    help: 'For mongo the database that knows the user; not applied to a URI, which says `?authSource=`',
+    parse: parseText,
+    default: 'admin',
   },
   DB_TLS: {
     group: 'database',
@@ -86,22 +115,40 @@ const VARIABLES = {
     help: 'Certificates to trust, as PEM (`DB_TLS_CA_FILE`: path of the file)',
     parse: parsePem,
   },
-  POSTGRES_USER: {
+  SSH_HOST: {
     group: 'database',
-    help: 'Taken for `DB_USER` where neither that nor a URI is set',
-    parse: parseText,
+    help: 'Reach the database through a tunnel by this SSH server, which sees it under `DB_HOST`',
+    parse: parseSshHost,
   },
-  POSTGRES_PASSWORD: {
+  SSH_PORT: { group: 'database', help: 'Its port', parse: parsePort, default: '22' },
+  SSH_USER: { group: 'database', help: 'User to log in there as', parse: parseLine },
+  SSH_KEY: {
     group: 'database',
-    help: 'Taken for `DB_PASSWORD` where neither that nor a URI is set',
-    parse: parseText,
+    help: 'Private key to log in there with, or that in base64 (`SSH_KEY_FILE`: path of the file)',
+    parse: parseSshKey,
     secret: true,
   },
-  POSTGRES_DB: {
+  SSH_KEY_PASSPHRASE: { group: 'database', help: 'Passphrase of that key', parse: parseText, secret: true },
+  SSH_KNOWN_HOSTS: {
     group: 'database',
-    help: 'Taken for `DB_NAME` where neither that nor a URI is set',
-    parse: parseDatabaseName,
+    help: "That server's lines of known_hosts, as `ssh-keyscan` prints them, or those in base64; always checked",
+    parse: parseSshKnownHosts,
+    mask: 'lines',
   },
+  POSTGRES_USER: standIn('DB_USER', 'pg'),
+  POSTGRES_PASSWORD: { ...standIn('DB_PASSWORD', 'pg'), secret: true },
+  POSTGRES_DB: { ...standIn('DB_NAME', 'pg'), parse: parseDatabaseName },
+  MYSQL_USER: standIn('DB_USER', 'mysql and mariadb'),
+  MYSQL_PASSWORD: { ...standIn('DB_PASSWORD', 'mysql and mariadb'), secret: true },
+  MYSQL_ROOT_PASSWORD: { ...standIn('DB_PASSWORD', 'mysql and mariadb', ', and the user is `root`'), secret: true },
+  MYSQL_DATABASE: { ...standIn('DB_NAME', 'mysql and mariadb'), parse: parseDatabaseName },
+  MARIADB_USER: standIn('DB_USER', 'mariadb'),
+  MARIADB_PASSWORD: { ...standIn('DB_PASSWORD', 'mariadb'), secret: true },
+  MARIADB_ROOT_PASSWORD: { ...standIn('DB_PASSWORD', 'mariadb', ', and the user is `root`'), secret: true },
+  MARIADB_DATABASE: { ...standIn('DB_NAME', 'mariadb'), parse: parseDatabaseName },
+  MONGO_INITDB_ROOT_USERNAME: standIn('DB_USER', 'mongo'),
+  MONGO_INITDB_ROOT_PASSWORD: { ...standIn('DB_PASSWORD', 'mongo'), secret: true },
+  MONGO_INITDB_DATABASE: { ...standIn('DB_NAME', 'mongo'), parse: parseDatabaseName },
 
   RCLONE_REMOTE: {
     group: 'remote',
@@ -110,6 +157,14 @@ const VARIABLES = {
     defaultHelp: 'required',
     mask: 'remote',
   },
+  RCLONE_REMOTE_2: furtherRemote('A further remote, fed from the same dump; `_3` to `_9` too'),
+  RCLONE_REMOTE_3: furtherRemote(),
+  RCLONE_REMOTE_4: furtherRemote(),
+  RCLONE_REMOTE_5: furtherRemote(),
+  RCLONE_REMOTE_6: furtherRemote(),
+  RCLONE_REMOTE_7: furtherRemote(),
+  RCLONE_REMOTE_8: furtherRemote(),
+  RCLONE_REMOTE_9: furtherRemote(),
   RCLONE_CONFIG_FILE: {
     group: 'remote',
     help: 'Path of an rclone.conf; comes before `RCLONE_CONFIG`',
@@ -145,7 +200,18 @@ const VARIABLES = {
     default: 'false',
   },
   TZ: { group: 'backup', help: 'Time zone of the schedule and of names', parse: parseTimeZone, default: 'UTC' },
-  BACKUP_MODE: { group: 'backup', help: 'How a dump travels: `stream`', parse: oneOf('stream'), default: 'stream' },
+  BACKUP_MODE: {
+    group: 'backup',
+    help: 'How a dump travels: `stream`; by way of `BACKUP_TEMP_DIR` as a `file`, a `directory`, or a directory in one `tar`',
+    parse: oneOf(...MODES),
+    default: 'stream',
+  },
+  BACKUP_JOBS: {
+    group: 'backup',
+    help: 'Parallel workers of the dump tool, where it has them',
+    parse: countFrom(1),
+    default: '1',
+  },
   BACKUP_NAME_TEMPLATE: {
     group: 'backup',
     help: 'Name of a backup: `{db}` `{engine}` `{host}` `{date}` `{time}` `{timestamp}` `{ts}` `{uuid}`; `/` makes folders',
@@ -169,6 +235,12 @@ const VARIABLES = {
     help: "`true` (the dump tool's own), `gzip`, `zstd`, with a level `zstd:9`, or `false`",
     parse: parseCompression,
     default: 'false',
+  },
+  BACKUP_ENCRYPT_TO: {
+    group: 'backup',
+    help: 'Who alone can read the backups: public keys of age or SSH (`age1...`, `ssh-ed25519 AAAA...`), separated by commas or line breaks',
+    parse: parseRecipients,
+    isProtection: true,
   },
   BACKUP_TEMP_DIR: {
     group: 'backup',
@@ -244,6 +316,12 @@ const VARIABLES = {
     secret: true,
     mask: 'uri',
   },
+  DECRYPT_IDENTITY: {
+    group: 'restore',
+    help: 'Secret key of age or SSH for what `BACKUP_ENCRYPT_TO` made (`DECRYPT_IDENTITY_FILE`: path of its file)',
+    parse: parseIdentity,
+    secret: true,
+  },
 } as const satisfies Record<string, Definition>;
 
 export type VariableName = keyof typeof VARIABLES;
@@ -265,6 +343,15 @@ export const variables: readonly Variable[] = Object.entries(VARIABLES).map(([na
   name: name as VariableName,
   ...definition,
 }));
+
+function furtherRemote(help = 'A further remote') {
+  return { group: 'remote', help, parse: parseRemote, mask: 'remote' } as const;
+}
+
+function standIn(name: string, engine: string, condition = '') {
+  const help = `Taken for \`${name}\` of ${engine} where neither that nor a URI is set${condition}`;
+  return { group: 'database', help, parse: parseText } as const;
+}
 
 function retention(help: string) {
   return { group: 'retention', help, parse: countFrom(0), default: '0' } as const;

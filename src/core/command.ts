@@ -23,9 +23,49 @@ export interface Question<T> {
   readonly parse: (answer: Answer) => T;
   /** Exit codes that come with an answer; 0 unless given. */
   readonly exitCodes?: readonly number[];
+  /** How long an answer may take, and what to say where it takes longer; for ever unless given. */
+  readonly deadline?: { readonly ms: number; readonly message: string };
   /** Asked instead when this one fails. If it fails too, the first failure is the one to tell. */
   readonly fallback?: Question<T>;
 }
+
+/** Commands to a server through its official driver, for what no tool of the engine's can ask. One by one, in order. */
+export interface DriverQuestion<T> {
+  readonly driver: 'mongo';
+  readonly login: DriverLogin;
+  readonly commands: readonly DriverCommand[];
+  /** Throws when the answers make no sense. There is one for each command. */
+  readonly parse: (answers: readonly DriverAnswer[], login: DriverSession) => T;
+  /** As of a `Question`. */
+  readonly fallback?: DriverQuestion<T>;
+}
+
+export interface DriverLogin {
+  /** With all secrets: to be shown to nobody. */
+  readonly uri: string;
+  readonly tlsCa: string | undefined;
+  /** Where that is, for people. */
+  readonly place: string;
+}
+
+export interface DriverCommand {
+  readonly database: string;
+  /** The name of the command comes first. */
+  readonly command: Readonly<Record<string, unknown>>;
+  /** The server's refusal is an answer too. */
+  readonly mayFail?: true;
+}
+
+/** What the server said, as plain JSON, or why it did not. */
+export type DriverAnswer = { readonly document: unknown } | { readonly failure: string };
+
+export interface DriverSession {
+  /** The database that knows the user, as the driver found out; undefined without a user. */
+  readonly authSource: string | undefined;
+}
+
+/** Either kind. */
+export type AnyQuestion<T> = Question<T> | DriverQuestion<T>;
 
 export interface Answer {
   readonly stdout: string;

@@ -1,11 +1,22 @@
+import { createHash } from 'node:crypto';
 import * as z from 'zod';
+import { MODES } from './mode.ts';
 
 /** What a restore into a new place needs to know and the dump does not say; each engine fills its own part. */
 const target = z.record(z.string(), z.unknown());
 
+/** A file of a folder that is an artifact; `path` is relative to it. */
+const storedFile = z.object({
+  path: z.string(),
+  bytes: z.int().nonnegative(),
+  sha256: z.string().regex(/^[0-9a-f]{64}$/),
+});
+export type StoredFile = z.infer<typeof storedFile>;
+
 /**
  * The small JSON beside an artifact that makes it a backup: the commit marker, written after the artifact is known to
- * be whole on the remote. `bytes` and `sha256` are of what is stored, `dumpBytes` of what the tool wrote. Times are ISO 8601, UTC.
+ * be whole on the remote. `bytes` and `sha256` are of what is stored, `dumpBytes` of what the tool wrote. Times are ISO 8601,
+ * UTC. Of a folder, `bytes` are the sum of `files`, and `sha256` is that of the list as `sha256sum` prints it, sorted by path.
  */
 const manifestSchema = z.object({
   dbstash: z.literal(1),
@@ -15,7 +26,7 @@ const manifestSchema = z.object({
   serverId: z.string().nullable(),
   engine: z.string(),
   database: z.string(),
-  mode: z.enum(['stream', 'file', 'directory', 'tar']),
+  mode: z.enum(MODES),
   artifact: z.string(),
   startedAt: z.iso.datetime(),
   finishedAt: z.iso.datetime(),
@@ -29,6 +40,7 @@ const manifestSchema = z.object({
   server: z.string(),
   version: z.string(),
   target,
+  files: z.array(storedFile).exactOptional(),
 });
 export type Manifest = z.infer<typeof manifestSchema>;
 
@@ -46,6 +58,12 @@ const pendingSchema = z.object({
   objects: z.array(z.string()).nonempty(),
 });
 export type Pending = z.infer<typeof pendingSchema>;
+
+/** SHA-256 of the list of files as `sha256sum` prints it. They are sorted by path. */
+export const digestOfFiles = (files: readonly StoredFile[]): string =>
+  createHash('sha256')
+    .update(files.map(({ sha256, path }) => `${sha256}  ${path}\n`).join(''))
+    .digest('hex');
 
 /** What the last look at a backup's content found; beside the manifest, as `<artifact>.verify.json`. */
 const verdictSchema = z.object({

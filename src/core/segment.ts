@@ -36,3 +36,9 @@ export function shortenSegment(text: string): string {
   }
   return kept + mark;
 }
+
+/** What `encodeSegment` was given; of a part that was cut, only what is left of it. */
+export const decodeSegment = (segment: string): string =>
+  segment === '%'
+    ? ''
+    : segment.replace(/(?:%[0-9A-F]{2})+/g, (bytes) => Buffer.from(bytes.replaceAll('%', ''), 'hex').toString('utf8'));

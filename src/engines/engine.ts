@@ -1,5 +1,6 @@
-import type { Command, Question } from '../core/command.ts';
-import type { Connection, EngineName } from '../core/connection.ts';
+import { type AnyQuestion, type Command, type DriverQuestion, type Question, SCRATCH } from '../core/command.ts';
+import type { Connection, EngineName, Host } from '../core/connection.ts';
+import type { Mode } from '../core/mode.ts';
 
 /**
  * What dbstash knows about a kind of database. An engine describes commands as data and reads their answers; it never
@@ -12,16 +13,30 @@ export interface Engine {
   readonly defaultPort: number | undefined;
   readonly defaultUser: string | undefined;
   readonly uriSchemes: readonly string[];
+  /** The one of them that means TLS. */
+  readonly tlsScheme?: string;
+  /** True where a dump is of the whole server: the database in a connection is a label, or a number that changes nothing. */
+  readonly isWhole?: true;
+  /** Those that its tools can do. */
+  readonly modes: readonly Mode[];
   /** `TOOL --version` of the dump tool: "pg_dump 17.6". */
   readonly tool: Question<string>;
   /** What the tool's build can do that its version does not tell ("zstd"). Asked where `compress` is on. */
   readonly abilities?: Question<readonly string[]>;
   /** Asks the server; run before anything is uploaded. */
-  inspect(connection: Connection): Question<Server>;
+  inspect(connection: Connection): AnyQuestion<Server>;
+  /** Asks for the names of the server's databases but for its own. Absent where a server has but one, or is dumped whole. */
+  readonly discover?: (connection: Connection) => AnyQuestion<readonly string[]>;
+  /** Where no database is named all of them are dumped as one. */
+  readonly dumpsServer?: true;
+  /** To connect to where none is named, as for `discover`. */
+  readonly maintenanceDatabase?: string;
+  /** A dump of what belongs to the server and to none of its databases, made beside those of several. */
+  readonly planGlobals?: (request: DumpRequest) => DumpPlan;
   /** Throws `ConfigError` for what cannot work (an old client, options that contradict each other). */
   planDump(request: DumpRequest): DumpPlan;
   /** Asks where a restore would go to. */
-  inspectTarget(connection: Connection, facts: TargetFacts): Question<Target>;
+  inspectTarget(connection: Connection, facts: TargetFacts): AnyQuestion<Target>;
   /** Throws `ConfigError` for a restore that cannot work, or that would end elsewhere than where it was sent. */
   planRestore(request: RestoreRequest): RestorePlan;
 }
@@ -40,8 +55,15 @@ export interface Server {
   /** True where a dump straight from the database would lock its writers out: dump from a quick copy instead. */
   readonly needsCopy: boolean;
   /** What the login may not read, which a dump will stop at, and the statement that would help; for `check`. */
-  readonly unreadable?: { readonly names: readonly string[]; readonly remedy: string };
+  readonly unreadable?: {
+    readonly names: readonly string[];
+    readonly remedy: string;
+    /** The dump goes on without them, and its warnings say so. */
+    readonly isLeftOut?: true;
+  };
   readonly warnings: readonly string[];
+  /** What `inspect` tells the planning of a dump, and nobody else. */
+  readonly notes?: TargetFacts;
 }
 
 export type TargetFacts = Readonly<Record<string, unknown>>;
@@ -53,16 +75,22 @@ export interface DumpRequest {
   readonly tool: string;
   /** What the `abilities` question answered; none where it was not asked. */
   readonly abilities?: readonly string[];
+  readonly mode: Mode;
+  /** Parallel workers, where the tool has them. */
+  readonly jobs: number;
   /** `BACKUP_COMPRESS=true`. */
   readonly compress: boolean;
   /** The user's further flags, split; they come last and win. */
   readonly extraArgs: readonly string[];
 }
 
+/** Where a dump that is no stream lies: a file, or a folder; also that of a restore. */
+export const DUMP = `${SCRATCH}/dump`;
+
 export interface DumpPlan {
   /** Run one after the other before the dump; each must exit 0. */
   readonly prepare: readonly Command[];
-  /** Its standard output is the dump. */
+  /** Its standard output is the dump; or, in the modes that are no stream, it writes a file or a folder at `DUMP`. */
   readonly dump: Command;
   /** For the manifest: "plain", "custom" ... */
   readonly format: string;
@@ -73,6 +101,8 @@ export interface DumpPlan {
   /** With the dot: ".sql". */
   readonly extension: string;
   readonly marks: Marks;
+  /** Where the marks do not tell, or not all that the tool writes is the dump. Not for folders. */
+  readonly examine?: () => Examination;
   /** What a restore must know of this dump; goes into the manifest's `target`, over the server's facts. */
   readonly facts?: TargetFacts;
   readonly warnings: readonly string[];
@@ -87,6 +117,13 @@ export interface Marks {
   readonly ends?: RegExp;
   /** What is looked for, for people: "-- PostgreSQL database dump complete". */
   readonly title?: string;
+}
+
+/** A look at the whole dump, as the tool writes it. Pure computing, fast enough for a stream. */
+export interface Examination {
+  add(chunk: Buffer): void;
+  /** After the last byte. `excessBytes` at the end of what the tool wrote are not the dump's: 64 KiB at most. */
+  end(): { readonly problem?: string; readonly excessBytes?: number };
 }
 
 /** Where a restore would go to. */
@@ -106,6 +143,8 @@ export interface RestoreRequest {
   readonly connection: Connection;
   readonly target: Target;
   readonly facts: TargetFacts;
+  /** From the manifest. In the modes `directory` and `tar` the dump is a folder at `DUMP`. */
+  readonly mode: Mode;
   /** From the manifest. */
   readonly format: string;
   /** Empty the target first. */
@@ -116,20 +155,60 @@ export interface RestoreRequest {
 }
 
 export interface RestorePlan {
+  /** Empties the target, where that goes through a driver. Asked first. */
+  readonly empty?: DriverQuestion<void>;
   /** Run one after the other before the first byte is read; each must exit 0. What they write on standard error is a warning. */
   readonly prepare: readonly Command[];
-  /** Programs that turn the artifact into what `load` reads: pg_restore for pg's custom format. */
+  /** Programs that turn the artifact into what `load` reads: pg_restore for pg's custom format. The first reads a folder, where the dump is one. */
   readonly filters: readonly Command[];
-  /** Reads the dump on standard input and loads it; exit 0 means that all of it is in the target. */
+  /** Reads the dump on standard input (a folder where it lies, if there are no filters) and loads it; exit 0 means that all of it is in the target. */
   readonly load: Command;
   /** Written to `load` behind the dump once that proved whole; an input that ends without it changes nothing. */
   readonly commit?: string;
   /** True where a failed restore leaves the target as it was. */
   readonly isAtomic: boolean;
+  /** Run where the load failed: takes back what `prepare` made anew, and nothing that was there before. */
+  readonly undo?: readonly Command[];
   /** Run after the load; each must exit 0. What they write on standard error is a warning. */
   readonly finish: readonly Command[];
   /** A file that the load made, to be put in the place of the target, which may be there and in use. */
   readonly swap?: FileSwap;
+  /** What will not be as it was, told before the first byte. */
+  readonly warnings?: readonly string[];
+  /** `load` only made the file `DUMP`, and touched no target: from there the keys go into it. */
+  readonly copy?: KeyCopy;
+}
+
+/** Keys that go from a private server, which was started on the dump, into the target. */
+export interface KeyCopy {
+  readonly server: Command;
+  /** Where it listens, with `SCRATCH`. */
+  readonly socket: string;
+  readonly target: RedisEndpoint;
+  /** What made the dump: "Valkey 8.1.4". */
+  readonly origin: string;
+  /** Empty the target first. */
+  readonly replace: boolean;
+}
+
+/** How a client library logs in. */
+export interface RedisEndpoint {
+  readonly place: Host | { readonly path: string };
+  readonly user: string | undefined;
+  readonly password: string | undefined;
+  /** Undefined where there is none. */
+  readonly tls: RedisTls | undefined;
+}
+
+export interface RedisTls {
+  /** Whether the server's certificate is looked at. */
+  readonly verify: boolean;
+  /** As PEM. */
+  readonly ca: string | undefined;
+  readonly caFile: string | undefined;
+  readonly certFile: string | undefined;
+  readonly keyFile: string | undefined;
+  readonly serverName: string | undefined;
 }
 
 export interface FileSwap {

@@ -1,19 +1,24 @@
 import type { Engine } from './engine.ts';
 import { pgDumpAbilities, pgDumpVersion, planPgDump } from './pgDump.ts';
+import { discoverPg, planPgGlobals } from './pgGlobals.ts';
 import { inspectPg } from './pgInspect.ts';
 import { planPgRestore } from './pgRestore.ts';
 import { inspectPgTarget } from './pgTarget.ts';
 
-export const pg: Engine = {
+export const pg = {
   name: 'pg',
   title: 'PostgreSQL',
   defaultPort: 5432,
   defaultUser: 'postgres',
   uriSchemes: ['postgres', 'postgresql'],
+  modes: ['stream', 'file', 'directory', 'tar'],
   tool: pgDumpVersion,
   abilities: pgDumpAbilities,
   inspect: inspectPg,
+  discover: discoverPg,
+  maintenanceDatabase: 'postgres',
+  planGlobals: planPgGlobals,
   planDump: planPgDump,
   inspectTarget: inspectPgTarget,
   planRestore: planPgRestore,
-};
+} satisfies Engine;

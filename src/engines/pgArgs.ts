@@ -1,4 +1,5 @@
 import { ConfigError } from '../core/errors.ts';
+import type { Mode } from '../core/mode.ts';
 import { findOption, type Option, type ParsedOptions, parseOptions } from '../core/options.ts';
 
 /** Options of pg_dump 13 to 18, for reading arguments as pg_dump does. */
@@ -65,11 +66,17 @@ export function readCompression(options: ParsedOptions, fallback: string | null)
   return /^\d+$/.test(method) ? 'gzip' : method;
 }
 
-export function warnAboutOptions(options: ParsedOptions, format: Format): readonly string[] {
+export function warnAboutOptions(options: ParsedOptions, format: Format, mode: Mode): readonly string[] {
   const has = (name: string) => findOption(options, name) !== undefined;
   const rules: readonly [boolean, string][] = [
-    [has('file'), '--file sends the dump elsewhere: in stream mode it must come on standard output'],
-    [format === 'directory', '--format=directory cannot be streamed: it needs a folder to write to'],
+    [
+      mode === 'stream' && has('file'),
+      '--file sends the dump elsewhere: in stream mode it must come on standard output',
+    ],
+    [
+      mode === 'stream' && format === 'directory',
+      '--format=directory cannot be streamed: it needs a folder to write to, as with BACKUP_MODE=directory or tar',
+    ],
     [
       format === 'plain' && has('create'),
       '--create puts the name of its database into the dump: it restores nowhere but there, and not in one transaction',

@@ -39,6 +39,12 @@ export function createDatabase(request: RestoreRequest, facts: PgFacts): Command
   return { ...psql(connection, maintenanceOf(request)), input };
 }
 
+/** Of the one that we created: a later try would take it for the user's own, and leave owner, privileges and settings alone. */
+export const dropDatabase = (request: RestoreRequest): Command => ({
+  ...psql(request.connection, maintenanceOf(request)),
+  input: `DROP DATABASE IF EXISTS ${pgName(request.connection.database)};\n`,
+});
+
 /** Since which major version a server takes a provider of locales other than libc. */
 const PROVIDERS: Readonly<Record<string, { since: number; key: string }>> = {
   icu: { since: 15, key: 'ICU_LOCALE' },

@@ -1,7 +1,7 @@
 import { type Command, type Question, SCRATCH } from '../core/command.ts';
 import { ConfigError, DumpError } from '../core/errors.ts';
 import { findOption, type ParsedOptions } from '../core/options.ts';
-import type { DumpPlan, DumpRequest, Marks, TargetFacts } from './engine.ts';
+import { DUMP, type DumpPlan, type DumpRequest, type Marks, type TargetFacts } from './engine.ts';
 import {
   type Format,
   parsePgDumpArgs,
@@ -50,14 +50,15 @@ const SHAPES: Readonly<Record<Format, { extension: string; compression: string |
 const CONTAINER_EXTENSIONS: Readonly<Record<string, string>> = { gzip: '.gz', lz4: '.lz4', zstd: '.zst' };
 
 export function planPgDump(request: DumpRequest): DumpPlan {
-  const { connection, compress } = request;
+  const { connection } = request;
   refuseOldClient(request);
   const { args: extraArgs, warnings } = repairFormats(request.extraArgs);
   const extra = parsePgDumpArgs(extraArgs);
   refuseOtherConnection(extra);
-  const ownArgs = chooseFormat(compress, extra, request.abilities ?? []);
+  const ownArgs = [...chooseFormat(request, extra), ...placeDump(request)];
   const options = parsePgDumpArgs([...ownArgs, ...extraArgs]);
   const format = readFormat(findOption(options, 'format'));
+  checkMode(request, format, extra);
   if (format === 'tar') {
     throw new ConfigError(
       'DUMP_EXTRA_ARGS: --format=tar cannot be restored from a stream, since pg_restore does not read it to its end; right is --format=custom',
@@ -82,7 +83,7 @@ export function planPgDump(request: DumpRequest): DumpPlan {
     extension: shape.extension + (CONTAINER_EXTENSIONS[container ?? ''] ?? ''),
     marks: shape.marks,
     ...factsOf(options, format, connection.database),
-    warnings: [...warnings, ...warnAboutOptions(options, format)],
+    warnings: [...warnings, ...warnAboutOptions(options, format, request.mode)],
   };
 }
 
@@ -96,10 +97,28 @@ function refuseOldClient({ tool, server }: DumpRequest): void {
 }
 
 /** What the user says of the format wins, and then our compression is not added to it. */
-function chooseFormat(compress: boolean, extra: ParsedOptions, abilities: readonly string[]): readonly string[] {
-  if (!compress) return ['--format=plain'];
+function chooseFormat({ mode, compress, abilities = [] }: DumpRequest, extra: ParsedOptions): readonly string[] {
+  const isFolder = mode === 'directory' || mode === 'tar';
+  if (!compress && !isFolder) return ['--format=plain'];
   const isOurs = findOption(extra, 'format') === undefined && findOption(extra, 'compress') === undefined;
-  return ['--format=custom', ...(isOurs && abilities.includes('zstd') ? ['--compress=zstd:3'] : [])];
+  const own = compress ? (abilities.includes('zstd') ? ['--compress=zstd:3'] : []) : ['--compress=0'];
+  return [isFolder ? '--format=directory' : '--format=custom', ...(isOurs ? own : [])];
+}
+
+/** pg_dump makes the file or folder itself. */
+function placeDump({ mode, jobs }: DumpRequest): readonly string[] {
+  if (mode === 'stream') return [];
+  return [`--file=${DUMP}`, ...(mode !== 'file' && jobs > 1 ? [`--jobs=${jobs}`] : [])];
+}
+
+function checkMode({ mode }: DumpRequest, format: Format, extra: ParsedOptions): void {
+  const isFolder = mode === 'directory' || mode === 'tar';
+  if (mode !== 'stream' && findOption(extra, 'file'))
+    throw new ConfigError('DUMP_EXTRA_ARGS must not say where the dump goes (--file): BACKUP_TEMP_DIR does');
+  if (mode !== 'stream' && isFolder !== (format === 'directory'))
+    throw new ConfigError(
+      `DUMP_EXTRA_ARGS: --format=${format} does not go with BACKUP_MODE=${mode}, which takes ${isFolder ? 'directory' : 'plain or custom'}`,
+    );
 }
 
 /** In an archive `--create` says nothing; in a script it names the database that is restored over. */

@@ -28,6 +28,8 @@ export const pgFacts = z
     roles: z.array(z.string()),
     extensions: z.array(z.object({ name: z.string(), version: z.string() })),
     largeObjects: z.boolean(),
+    /** "globals", where it is no dump of a database. */
+    part: z.string(),
     /** The name in a dump made with --create. */
     createsDatabase: z.string(),
   })
@@ -40,6 +42,7 @@ const answer = z.object({
   serverId: z.string().nullable(),
   bytes: z.number(),
   unreadable: z.array(z.string()),
+  readsPasswords: z.boolean(),
   target: pgFacts,
 });
 
@@ -48,7 +51,7 @@ export function inspectPg(connection: Connection): Question<Server> {
   return {
     command: { ...psql(connection, connection.database), input: INSPECT },
     parse: ({ stdout }) => {
-      const { version, number, serverId, bytes, unreadable, target } = parseLine(answer, stdout);
+      const { version, number, serverId, bytes, unreadable, readsPasswords, target } = parseLine(answer, stdout);
       const remedy = `GRANT pg_read_all_data TO ${pgName(connection.user ?? 'the login')}`;
       return {
         title: `PostgreSQL ${version}`,
@@ -59,6 +62,7 @@ export function inspectPg(connection: Connection): Question<Server> {
         needsCopy: false,
         ...(unreadable.length > 0 && { unreadable: { names: unreadable, remedy } }),
         warnings: [],
+        notes: { readsPasswords },
       };
     },
   };
@@ -133,6 +137,7 @@ SELECT json_build_object(
   'version', split_part(current_setting('server_version'), ' ', 1),
   'number', current_setting('server_version_num')::int,
   'serverId', nullif(:'id', ''),
+  'readsPasswords', has_table_privilege('pg_authid', 'SELECT'),
   'bytes', pg_database_size(db.oid),
   'unreadable', (
     SELECT coalesce(json_agg(format('%I.%I', nspname, relname) ORDER BY nspname, relname), '[]')

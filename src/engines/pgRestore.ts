@@ -1,12 +1,13 @@
 import { type Command, SCRATCH } from '../core/command.ts';
 import { ConfigError } from '../core/errors.ts';
-import type { RestorePlan, RestoreRequest } from './engine.ts';
+import { DUMP, type RestorePlan, type RestoreRequest } from './engine.ts';
 import { psql } from './pgConnection.ts';
-import { createDatabase, createRoles, describeDatabase, maintenanceOf } from './pgCreate.ts';
+import { createDatabase, createRoles, describeDatabase, dropDatabase, maintenanceOf } from './pgCreate.ts';
 import { EMPTY_DATABASE } from './pgEmpty.ts';
+import { GLOBALS, planPgRolesRestore } from './pgGlobals.ts';
 import { type PgFacts, pgFacts } from './pgInspect.ts';
 
-const FORMATS = ['plain', 'custom'];
+const FORMATS = ['plain', 'custom', 'directory'];
 
 /**
  * psql loads every format in one transaction, an archive by way of pg_restore. What commits it stands behind the dump: at a
@@ -15,6 +16,7 @@ const FORMATS = ['plain', 'custom'];
  */
 export function planPgRestore(request: RestoreRequest): RestorePlan {
   const facts = pgFacts.parse(request.facts);
+  if (request.format === GLOBALS) return planPgRolesRestore(request);
   if (!FORMATS.includes(request.format))
     throw new ConfigError(`a pg dump of the format ${request.format} cannot be restored from a stream`);
   refuseNamedDatabase(request, facts);
@@ -30,6 +32,7 @@ export function planPgRestore(request: RestoreRequest): RestorePlan {
     load: planLoad(request, facts, bringsTransaction),
     ...(!bringsTransaction && { commit: '\nCOMMIT;\n' }),
     isAtomic: facts.createsDatabase === undefined && !(request.format === 'plain' && facts.largeObjects),
+    ...(makesDatabase && { undo: [dropDatabase(request)] }),
     finish: makesDatabase ? [describeDatabase(request, facts)] : [],
   };
 }
@@ -42,11 +45,12 @@ function refuseNamedDatabase({ connection, target }: RestoreRequest, { createsDa
   if (target.exists) throw new ConfigError(`${what}: drop that database first`);
 }
 
-/** pg_restore reads the archive from its standard input, and has a transaction of its own where psql's would be cut. */
+/** pg_restore reads the archive from its standard input or as a folder, and has a transaction of its own where psql's would be cut. */
 function planFilters({ format, target }: RestoreRequest, facts: PgFacts): readonly Command[] {
   const filters: Command[] = [];
   if (format !== 'plain') {
-    filters.push({ file: 'pg_restore', args: ['--file=-', ...(facts.largeObjects ? ['--single-transaction'] : [])] });
+    const single = facts.largeObjects ? ['--single-transaction'] : [];
+    filters.push({ file: 'pg_restore', args: ['--file=-', ...single, ...(format === 'directory' ? [DUMP] : [])] });
   }
   // Clients of version 17 and later write this into the head of every dump, also of servers that do not know it.
   if (target.major !== undefined && target.major < 17) {

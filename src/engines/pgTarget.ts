@@ -4,6 +4,7 @@ import type { Connection } from '../core/connection.ts';
 import type { Target, TargetFacts } from './engine.ts';
 import { pgText, psql } from './pgConnection.ts';
 import { userObjects } from './pgEmpty.ts';
+import { GLOBALS, inspectPgRoles } from './pgGlobals.ts';
 import { parseLine, pgFacts } from './pgInspect.ts';
 
 const answer = z.object({
@@ -18,7 +19,8 @@ const answer = z.object({
  * are asked whether it exists at all; if it does, its own refusal is what the operator should read.
  */
 export function inspectPgTarget(connection: Connection, facts: TargetFacts): Question<Target> {
-  const roles = pgFacts.parse(facts).roles ?? [];
+  const { roles = [], part } = pgFacts.parse(facts);
+  if (part === GLOBALS) return inspectPgRoles(connection);
   return {
     command: { ...psql(connection, connection.database), input: describeTarget(roles, HOLDS) },
     parse: ({ stdout }) => parseTarget(stdout, true),

@@ -4,15 +4,16 @@ import { inspectSqlite, inspectSqliteTarget } from './sqliteInspect.ts';
 import { planSqliteRestore } from './sqliteRestore.ts';
 import { sqliteVersion } from './sqliteShell.ts';
 
-export const sqlite: Engine = {
+export const sqlite = {
   name: 'sqlite',
   title: 'SQLite',
   defaultPort: undefined,
   defaultUser: undefined,
   uriSchemes: ['sqlite'],
+  modes: ['stream', 'file'],
   tool: sqliteVersion,
   inspect: inspectSqlite,
   planDump: planSqliteDump,
   inspectTarget: inspectSqliteTarget,
   planRestore: planSqliteRestore,
-};
+} satisfies Engine;

@@ -1,6 +1,6 @@
 import { type Command, SCRATCH } from '../core/command.ts';
 import { ConfigError } from '../core/errors.ts';
-import type { DumpPlan, DumpRequest } from './engine.ts';
+import { DUMP, type DumpPlan, type DumpRequest } from './engine.ts';
 import { printVerdict, SHELL_ARGS } from './sqliteShell.ts';
 
 /** Where a database that a reader would lock is copied to first. */
@@ -19,12 +19,14 @@ const EXTRA_FLAGS = ['-cmd', '-vfs', '-mmap'];
  * of ours. The shell's .dump cuts a text at its first NUL, writes an infinity that no SQLite reads back (3.53), fails at
  * the restore where the last AUTOINCREMENT table was dropped, and forgets user_version and application_id (all seen).
  */
-export function planSqliteDump({ connection, server, tool, compress, extraArgs }: DumpRequest): DumpPlan {
+export function planSqliteDump(request: DumpRequest): DumpPlan {
+  const { connection, server, tool, compress, extraArgs } = request;
   const minor = readMinor(tool);
   const flags = ['-readonly', ...SHELL_ARGS, '-init', '/dev/null', ...checkExtraArgs(extraArgs)];
+  if (request.mode === 'file') return planCopy(request, flags);
   const source = server.needsCopy ? COPY : connection.database;
   return {
-    prepare: server.needsCopy ? [copyCommand(flags, connection.database)] : [],
+    prepare: server.needsCopy ? [copyCommand(flags, connection.database, COPY)] : [],
     dump: {
       file: 'sqlite3',
       // Since 3.50 the shell shows control characters as ^X unless told not to.
@@ -52,10 +54,35 @@ export function planSqliteDump({ connection, server, tool, compress, extraArgs }
   };
 }
 
+/** The database itself, page by page, in a file that is checked before it goes on its way. */
+function planCopy({ connection, compress }: DumpRequest, flags: readonly string[]): DumpPlan {
+  const copy = copyCommand(flags, connection.database, DUMP);
+  return {
+    prepare: [copy],
+    dump: {
+      file: 'sqlite3',
+      args: [
+        '-readonly',
+        ...SHELL_ARGS,
+        '-init',
+        '/dev/null',
+        DUMP,
+        printVerdict('quick_check', 'the database is damaged'),
+      ],
+    },
+    format: 'sqlite3',
+    compression: null,
+    container: null,
+    extension: '.sqlite3',
+    marks: { begins: /^SQLite format 3\0/, title: 'the head of a SQLite file' },
+    warnings: compress ? [NO_COMPRESSION] : [],
+  };
+}
+
 /** Holds the read lock as long as the local disk needs, not as long as the upload does. */
-const copyCommand = (flags: readonly string[], path: string): Command => ({
+const copyCommand = (flags: readonly string[], path: string, to: string): Command => ({
   file: 'sqlite3',
-  args: [...flags, path, '.timeout 60000', 'BEGIN', 'SELECT count(*) FROM sqlite_master', `.backup '${COPY}'`],
+  args: [...flags, path, '.timeout 60000', 'BEGIN', 'SELECT count(*) FROM sqlite_master', `.backup '${to}'`],
 });
 
 function readMinor(tool: string): number {

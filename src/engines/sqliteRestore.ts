@@ -18,14 +18,18 @@ PRAGMA synchronous=OFF;
 
 /** Loads into a new file beside the target, checks it, and leaves it to be swapped in. */
 export function planSqliteRestore({ connection, target, facts, format, id }: RestoreRequest): RestorePlan {
-  if (format !== 'sql')
+  if (format !== 'sql' && format !== 'sqlite3')
     throw new ConfigError(`a sqlite dump of the format ${format} cannot be restored by this version`);
   const to = connection.database;
   const from = `${to}.restoring-${id}`;
   return {
     prepare: [],
     filters: [],
-    load: withInit('load.sql', BEFORE_LOAD, from),
+    // Of a file that is the database itself every byte is its own.
+    load:
+      format === 'sql'
+        ? withInit('load.sql', BEFORE_LOAD, from)
+        : { file: 'dd', args: [`of=${from}`, 'bs=1M', 'status=none'] },
     isAtomic: true,
     finish: [finishCommand(from, sqliteFacts.parse(facts))],
     swap: {

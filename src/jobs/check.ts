@@ -1,10 +1,13 @@
 import { createId } from '../core/backupId.ts';
 import { DumpError, describeError, EXIT, RemoteError } from '../core/errors.ts';
 import { formatBytes } from '../core/units.ts';
+import type { Server } from '../engines/engine.ts';
 import { planParts } from '../remote/parts.ts';
+import { openTunnel } from '../ssh.ts';
 import { inspectDatabase } from './inspect.ts';
 import { exitCodeOf } from './run.ts';
-import { cleanupSignal, type Session } from './session.ts';
+import { at, cleanupSignal, type Session } from './session.ts';
+import { findSources, ownsSeries } from './sources.ts';
 
 /** One thing that tonight's backup needs. */
 export interface Finding {
@@ -21,8 +24,11 @@ export async function check(session: Session): Promise<readonly Finding[]> {
   const findings = await Promise.all([
     examine('rclone', async () => ({ detail: session.rcloneVersion })),
     examine('database', () => checkDatabase(session)),
-    examine('remote: write, read, delete', () => checkRemote(session)),
-    examine('remote: list', () => checkCatalog(session)),
+    ...session.broken.map((sentence) => examine('remote', () => Promise.reject(new RemoteError(sentence)))),
+    ...session.places.flatMap((place) => [
+      examine('remote: write, read, delete', () => checkRemote(at(session, place))),
+      examine('remote: list', () => checkCatalog(at(session, place))),
+    ]),
   ]);
   return findings.flat();
 }
@@ -45,20 +51,26 @@ async function examine(what: string, look: () => Promise<Answer>): Promise<reado
 
 async function checkDatabase(session: Session): Promise<Answer> {
   const { host, scratch, remote } = session;
-  const { tool, server, warnings } = await inspectDatabase(session, scratch, host.signal);
-  if (server.unreadable) {
-    const [first, ...rest] = server.unreadable.names;
-    const more = rest.length === 0 ? '' : ` and ${rest.length} more`;
-    throw new DumpError(
-      `the login may not read ${first}${more}, where the dump will stop: ${server.unreadable.remedy}`,
-    );
-  }
+  await using tunnel = await openTunnel(host.config.ssh, host.config.connection, host.signal);
+  const signal = AbortSignal.any([host.signal, tunnel.lost]);
+  const reached = { ...session, reach: tunnel.reach };
+  const { tool, server, warnings } = await inspectDatabase(reached, scratch, signal);
+  const denied = server.unreadable && describeDenied(server.unreadable);
+  if (denied !== undefined && !server.unreadable?.isLeftOut) throw new DumpError(denied);
   const estimate = { databaseBytes: server.bytes, lastBytes: 0, availableBytes: host.availableBytes() };
   const parts = remote.backend.parts && planParts(remote.backend.parts, estimate).warning;
+  const sources = await findSources(reached, scratch, signal);
+  const names = sources.length === 1 ? '' : ` (${sources.map(({ database }) => database).join(', ')})`;
   return {
-    detail: `${server.title}, ${formatBytes(server.bytes)}, dumped by ${tool}`,
-    warnings: [...warnings, ...(parts ? [parts] : [])],
+    detail: `${server.title}, ${formatBytes(server.bytes)}, dumped by ${tool}${names}`,
+    warnings: [...warnings, ...(denied ? [denied] : []), ...(parts ? [parts] : [])],
   };
+}
+
+function describeDenied({ names, remedy, isLeftOut }: NonNullable<Server['unreadable']>): string {
+  const [first, ...rest] = names;
+  const more = rest.length === 0 ? '' : ` and ${rest.length} more`;
+  return `the login may not read ${first}${more}, ${isLeftOut ? 'which the dump leaves out' : 'where the dump will stop'}: ${remedy}`;
 }
 
 async function checkRemote({ host, remote, scratch }: Session): Promise<Answer> {
@@ -85,7 +97,7 @@ async function checkRemote({ host, remote, scratch }: Session): Promise<Answer> 
 
 async function checkCatalog(session: Session): Promise<Answer> {
   const { backups } = await session.readCatalog(session.host.signal);
-  const ours = backups.filter(({ manifest }) => manifest.series === session.series);
+  const ours = backups.filter(({ manifest }) => ownsSeries(session.host.config, manifest.series));
   const bad = ours.filter(({ state }) => state !== 'good');
   return {
     detail: `${ours.length} backups of ${session.series}, ${backups.length - ours.length} of other series`,

@@ -1,6 +1,8 @@
 import { ConfigError, DbstashError, VerifyError } from '../core/errors.ts';
-import type { Backup, Catalog } from '../remote/catalog.ts';
+import { type Backup, type Catalog, storedObjects } from '../remote/catalog.ts';
+import type { Found } from './catalogs.ts';
 import { findOtherServer } from './prune.ts';
+import type { Place } from './session.ts';
 
 export interface Choice {
   /** An artifact's path, a backup's id, or `latest`. */
@@ -12,8 +14,46 @@ export interface Choice {
 /** A clock may be so much ahead of ours; what is dated later than that is not the latest, whatever it is. */
 const FUTURE_MS = 600_000;
 
-/** Finds the backup that a user means. Throws, naming what there is, before anything is touched. */
-export function chooseBackup(catalog: Catalog, series: string, now: Date, { name, at }: Choice): Backup {
+/** A backup on one of the remotes that have it. */
+export interface Candidate {
+  readonly place: Place;
+  readonly backup: Backup;
+}
+
+/**
+ * The backup that a user means, on each remote that has it, in their order. Of what each calls latest the newest is meant.
+ * Throws, naming what there is, before anything is touched.
+ */
+export function chooseBackups(
+  found: readonly Found[],
+  series: string,
+  now: Date,
+  choice: Choice,
+): readonly Candidate[] {
+  const errors: unknown[] = [];
+  const candidates = found.flatMap(({ place, catalog }): Candidate[] => {
+    try {
+      return [{ place, backup: chooseBackup(catalog, series, now, choice) }];
+    } catch (error) {
+      errors.push(error);
+      return [];
+    }
+  });
+  const newest = candidates.reduce<Candidate | undefined>(
+    (best, one) => (best && best.backup.manifest.startedAt >= one.backup.manifest.startedAt ? best : one),
+    undefined,
+  );
+  if (!newest || errors.some((error) => error instanceof ConfigError)) throw errors[0];
+  const id = newest.backup.manifest.id;
+  if (choice.name !== 'latest' && candidates.some(({ backup }) => backup.manifest.id !== id)) {
+    const ids = candidates.map(({ backup }) => backup.manifest.id).join(', ');
+    throw new ConfigError(`${choice.name} is another backup on each remote: give one of their ids, ${ids}`);
+  }
+  return candidates.filter(({ backup }) => backup.manifest.id === id);
+}
+
+/** Finds the backup that a user means on one remote. Throws, naming what there is, before anything is touched. */
+function chooseBackup(catalog: Catalog, series: string, now: Date, { name, at }: Choice): Backup {
   if (name === 'latest') return chooseLatest(catalog, series, now, at);
   if (at) throw new ConfigError(`--at chooses among backups, and ${name} names one: give one of the two`);
   return chooseNamed(catalog, name);
@@ -44,7 +84,9 @@ function chooseNamed(catalog: Catalog, name: string): Backup {
       `${name} is the id of several artifacts: give one of ${found.map(({ path }) => path).join(', ')}`,
     );
   // What an earlier look at its content found may be tried again: a restore commits only what matches.
-  const isOnlyDoubted = catalog.listing.get(backup.path) === backup.manifest.bytes;
+  const isOnlyDoubted = storedObjects(backup.manifest, backup.path).every(
+    ({ path, bytes }) => catalog.listing.get(path) === bytes,
+  );
   if (backup.state !== 'good' && !isOnlyDoubted)
     throw new VerifyError(`${backup.path} is ${backup.state}: ${backup.reason}`);
   return backup;

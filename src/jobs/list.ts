@@ -2,6 +2,7 @@ import type { Manifest, Verdict } from '../core/manifest.ts';
 import { formatAge, formatBytes } from '../core/units.ts';
 import type { Catalog, State } from '../remote/catalog.ts';
 import type { Session } from './session.ts';
+import { ownsSeries } from './sources.ts';
 
 /** A line of `list --json`: a manifest, where it is and whether it is good. */
 export type ListedBackup = Manifest & {
@@ -35,9 +36,10 @@ export function listCatalog(session: Session, catalog: Catalog, all: boolean): r
 
 /** The catalog for people, a series at a time; the configuration's own first. */
 export function formatCatalog(session: Session, catalog: Catalog, all: boolean): string {
-  const { series, remote, host } = session;
+  const { remote, host } = session;
+  const isOwn = (name: string) => ownsSeries(host.config, name);
   const names = [...new Set(catalog.backups.map(({ manifest }) => manifest.series))].sort(
-    (a, b) => Number(b === series) - Number(a === series) || a.localeCompare(b),
+    (a, b) => Number(isOwn(b)) - Number(isOwn(a)) || a.localeCompare(b),
   );
   const blocks = names.map((name) => {
     const rows = catalog.backups
@@ -49,7 +51,7 @@ export function formatCatalog(session: Session, catalog: Catalog, all: boolean):
         formatBytes(manifest.bytes),
         path + (reason ? `  (${reason})` : ''),
       ]);
-    const note = name === series ? '' : '  (not of this configuration)';
+    const note = isOwn(name) ? '' : '  (not of this configuration)';
     return `${printable(name)}${note}\n${formatRows(rows)}`;
   });
   if (blocks.length === 0) blocks.push(`${remote.title} holds no backup.`);

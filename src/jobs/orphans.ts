@@ -3,6 +3,7 @@ import { MANIFEST_SUFFIX, parseManifest } from '../core/manifest.ts';
 import type { Logger } from '../logger.ts';
 import type { Catalog, Orphan } from '../remote/catalog.ts';
 import type { Session } from './session.ts';
+import { ownsSeries } from './sources.ts';
 
 /** A pending record that was not refreshed for so long belongs to a run that died: living ones refresh hourly. */
 const DEAD_AFTER_MS = 24 * 60 * 60 * 1000;
@@ -10,7 +11,7 @@ const DEAD_AFTER_MS = 24 * 60 * 60 * 1000;
 /** Tells of what runs of this series left behind; `ownId` is of the backup being made. */
 export function warnOfOrphans(run: { session: Session; logger: Logger }, catalog: Catalog, ownId?: string): void {
   const { session, logger } = run;
-  for (const orphan of ofSeries(catalog, session.series)) {
+  for (const orphan of ofSeries(catalog, session)) {
     if (orphan.record.id === ownId || orphan.isCommitted) continue;
     const what = orphan.objects.length > 0 ? orphan.objects.join(', ') : 'only its record';
     logger.warn(
@@ -34,9 +35,11 @@ export async function sweepOrphans(
   for (const orphan of findDead(session, catalog)) {
     const { record, recordPath, objects } = orphan;
     await removeLeft(session, orphan, signal);
-    for (const object of record.objects) {
+    for (const object of outermost(record.objects)) {
       if (!catalog.listing.has(object)) await abortUpload(session, object, signal);
     }
+    const folder = record.objects.find((object) => objects.some((left) => left.startsWith(`${object}/`)));
+    if (folder !== undefined) await session.remote.removeFolder(folder, signal);
     await session.remote.remove([recordPath], session.scratch.path, signal);
     removed.push(...objects, recordPath);
   }
@@ -46,24 +49,40 @@ export async function sweepOrphans(
 /** Those of the series whose run is dead. */
 export function findDead(session: Session, catalog: Catalog): readonly Orphan[] {
   const now = session.host.clock.now().getTime();
-  return ofSeries(catalog, session.series).filter(({ record }) => now - Date.parse(record.refreshedAt) > DEAD_AFTER_MS);
+  return ofSeries(catalog, session).filter(({ record }) => now - Date.parse(record.refreshedAt) > DEAD_AFTER_MS);
 }
 
-const ofSeries = (catalog: Catalog, series: string): readonly Orphan[] =>
-  catalog.orphans.filter(({ record }) => record.series === series);
+const ofSeries = (catalog: Catalog, session: Session): readonly Orphan[] =>
+  catalog.orphans.filter(({ record }) => ownsSeries(session.host.config, record.series));
 
 /** Removes an orphan's objects, but not its record. Throws `RemoteError`. */
-export async function removeLeft(session: Session, { objects }: Orphan, signal: AbortSignal): Promise<void> {
-  for (const object of objects) await expectUnclaimed(session, object, signal);
+export async function removeLeft(session: Session, { record, objects }: Orphan, signal: AbortSignal): Promise<void> {
+  const named = new Set([
+    ...outermost(record.objects),
+    ...objects.filter((object) => !isInside(object, record.objects)),
+  ]);
+  await expectUnclaimed(session, [...named], signal);
   await session.remote.remove(objects, session.scratch.path, signal);
 }
 
-/** The listing may have been cut short: the manifest is looked for once more before anything goes. */
-async function expectUnclaimed({ remote, scratch }: Session, object: string, signal: AbortSignal): Promise<void> {
-  const path = object + MANIFEST_SUFFIX;
-  const found = await remote.readAll([path], scratch.path, signal);
-  if (parseManifest(found.get(path) ?? ''))
-    throw new RemoteError(`${object} has a manifest, which the listing did not show: nothing is swept`);
+const isInside = (object: string, others: readonly string[]): boolean =>
+  others.some((other) => object.startsWith(`${other}/`));
+
+/** Without the files of a folder, of which there may be very many. */
+const outermost = (objects: readonly string[]): readonly string[] =>
+  objects.filter((object) => !isInside(object, objects.slice(0, 1)));
+
+/** The listing may have been cut short: the manifests are looked for once more before anything goes. */
+async function expectUnclaimed(
+  { remote, scratch }: Session,
+  objects: readonly string[],
+  signal: AbortSignal,
+): Promise<void> {
+  const paths = objects.map((object) => object + MANIFEST_SUFFIX);
+  const found = await remote.readAll(paths, scratch.path, signal);
+  const claimed = objects.find((object) => parseManifest(found.get(object + MANIFEST_SUFFIX) ?? ''));
+  if (claimed !== undefined)
+    throw new RemoteError(`${claimed} has a manifest, which the listing did not show: nothing is swept`);
 }
 
 /** Parts of an unfinished upload cost money, not safety: a storage that cannot say is left alone. */

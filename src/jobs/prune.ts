@@ -2,10 +2,12 @@ import { describeError, RemoteError } from '../core/errors.ts';
 import { MANIFEST_SUFFIX, type Manifest, type Pending, pendingPath } from '../core/manifest.ts';
 import { isRetentionOff, planRetention, type RetentionPlan } from '../core/retention.ts';
 import { lockSeries, readHeldBackups } from '../lock.ts';
-import { type Backup, type Catalog, objectsOf } from '../remote/catalog.ts';
+import { type Backup, type Catalog, objectsOf, storedObjects } from '../remote/catalog.ts';
+import { readCatalogs } from './catalogs.ts';
 import { findDead, removeLeft, sweepOrphans } from './orphans.ts';
 import type { Run } from './run.ts';
-import type { Session } from './session.ts';
+import type { Place, Session } from './session.ts';
+import { ownsBackup } from './sources.ts';
 
 /** What retention says of one backup of the series, newest first. */
 interface Verdicts {
@@ -45,6 +47,20 @@ export interface Pruned extends Verdicts {
   readonly sweep: readonly string[];
   /** Paths of the artifacts, and of what was swept. */
   readonly removed: readonly string[];
+}
+
+/** Each series of the configuration on each remote: that of the one database, or all that are there. */
+export async function listPrunable(
+  session: Session,
+  signal: AbortSignal,
+): Promise<readonly { readonly place: Place; readonly series: string }[]> {
+  const { config } = session.host;
+  if (config.selection.kind === 'one') return session.places.map((place) => ({ place, series: session.series }));
+  const found = await readCatalogs(session, signal);
+  return found.flatMap(({ place, catalog }) => {
+    const ours = catalog.backups.filter(({ manifest }) => ownsBackup(config, manifest));
+    return [...new Set(ours.map(({ manifest }) => manifest.series))].map((series) => ({ place, series }));
+  });
 }
 
 /** The `prune` command: under the lock of the series, from a fresh listing. Returns what was removed, or would be. */
@@ -92,7 +108,7 @@ export async function pruneAfterBackup(run: Run, manifest: Manifest, before: Cat
     if (swept.length > 0) run.logger.info(`swept what dead runs left: ${swept.join(', ')}`);
     if (isOff || describeChange(session.series, catalog.backups) !== undefined) return [];
     const plan = planPrune(session, catalog);
-    if (plan.remove.length > 0) await session.remote.sync([manifest.artifact, manifest.artifact + MANIFEST_SUFFIX]);
+    if (plan.remove.length > 0) await session.remote.sync(committedObjects(manifest));
     const removed = await removeBackups(session, catalog, plan, run.signal);
     for (const { backup, reasons } of plan.remove.filter(({ backup: { path } }) => removed.includes(path))) {
       run.logger.info(`pruned ${backup.path}: ${reasons.join(', ')}`, { backup_id: backup.manifest.id });
@@ -103,6 +119,11 @@ export async function pruneAfterBackup(run: Run, manifest: Manifest, before: Cat
     return [];
   }
 }
+
+const committedObjects = (manifest: Manifest): readonly string[] => [
+  manifest.artifact + MANIFEST_SUFFIX,
+  ...storedObjects(manifest, manifest.artifact).map(({ path }) => path),
+];
 
 /** A record that could not be read may be of the very backup that has to stay. */
 function expectReadable({ unreadable }: Catalog): void {
@@ -163,7 +184,9 @@ async function removeBackups(
   if (backups.length === 0) return [];
   const tombstone = await writeTombstone(session, catalog, backups, signal);
   const [manifests, rest] = [backups.map((backup) => objectsOf(backup)[0]), backups.flatMap(restOf)];
-  for (const paths of [manifests, rest, [tombstone]]) await remote.remove(paths, scratch.path, signal);
+  for (const paths of [manifests, rest]) await remote.remove(paths, scratch.path, signal);
+  for (const { path, manifest } of backups) if (manifest.files) await remote.removeFolder(path, signal);
+  await remote.remove([tombstone], scratch.path, signal);
   return backups.map(({ path }) => path);
 }
 

@@ -1,25 +1,40 @@
+import type { Config } from '../config/config.ts';
 import type { Command } from '../core/command.ts';
-import type { Connection } from '../core/connection.ts';
-import { ConfigError, DbstashError, DumpError, describeError, RemoteError, VerifyError } from '../core/errors.ts';
-import { VERDICT_SUFFIX, type Verdict } from '../core/manifest.ts';
-import { formatBytes } from '../core/units.ts';
+import { type Connection, nameOf } from '../core/connection.ts';
+import {
+  ConfigError,
+  DbstashError,
+  DumpError,
+  describeError,
+  RemoteError,
+  TimeoutError,
+  VerifyError,
+} from '../core/errors.ts';
 import type { Engine, RestorePlan, Target } from '../engines/engine.ts';
 import { engines } from '../engines/index.ts';
 import { holdBackup } from '../lock.ts';
-import { createDigest } from '../pipeline/digest.ts';
 import { planDecoding } from '../pipeline/filters.ts';
-import { type Producer, relay } from '../pipeline/relay.ts';
+import { type Producer, relay, type Stage } from '../pipeline/relay.ts';
 import { type Child, stopChild } from '../process/child.ts';
-import { createScratch, type Scratch } from '../process/scratch.ts';
+import { createScratch } from '../process/scratch.ts';
 import type { Backup } from '../remote/catalog.ts';
-import { type Choice, chooseBackup } from './choose.ts';
+import { openTunnel, type Tunnel } from '../ssh.ts';
+import { expectSound, expectThere, expectWhole, pass, type Reading } from './artifact.ts';
+import { readCatalogs } from './catalogs.ts';
+import { type Candidate, type Choice, chooseBackups } from './choose.ts';
+import { fetchFolder } from './fetch.ts';
+import { tryIdentity } from './identity.ts';
+import { copyKeys, expectRoomToCopy } from './keyCopy.ts';
 import { createProgress, type Progress } from './progress.ts';
-import { ask, cleanupSignal, runTool, type Session, startTool } from './session.ts';
-import { type StallWatch, watchStall } from './stall.ts';
+import { ask, at, cleanupSignal, runTool, type Session, startSource, startTool } from './session.ts';
 import { followLink, removeUnfinished, swapFile, warnOfLeftovers } from './swap.ts';
 
 export interface RestoreOptions extends Choice {
   readonly connection: Connection;
+  /** Of the backups that `latest` chooses from; the session's own unless given. */
+  readonly series?: string | undefined;
+  /** Into the database that the backup is of, on the server of `connection`. */
+  readonly isOwn?: boolean;
   /** Empty the target first; `confirm` must agree to it. */
   readonly replace: boolean;
   readonly createRoles: boolean;
@@ -34,50 +49,129 @@ export interface Restored {
 }
 
 /** What every step of one restore needs. */
-interface Task {
-  readonly session: Session;
-  readonly scratch: Scratch;
+interface Task extends Reading {
   readonly options: RestoreOptions;
   readonly engine: Engine;
-  readonly backup: Backup;
   /** As in the options, but for a symbolic link. */
   readonly connection: Connection;
+  /** What the target may be left as. */
+  readonly state: { isTouched: boolean };
 }
 
-/** Loads a backup into a database, checking its SHA-256 on the way: the target commits only what matched. */
-export async function restore(session: Session, options: RestoreOptions): Promise<Restored> {
+/**
+ * Loads a backup into a database, checking its SHA-256 on the way: the target commits only what matched. Where a remote fails
+ * before the target was touched, the next one that has the backup is read.
+ */
+export async function restore(session: Session, given: RestoreOptions): Promise<Restored> {
   const { host } = session;
   const now = host.clock.now();
+  await using tunnel = await openTunnelTo(session, given.connection);
+  const reached = {
+    ...session,
+    host: { ...host, signal: AbortSignal.any([host.signal, tunnel.lost]) },
+    reach: tunnel.reach,
+  };
+  const candidates = await findCandidates(reached, given, now);
+  const options = given.isOwn ? { ...given, connection: toOwn(given.connection, candidates[0]!.backup) } : given;
+  for (const [index, { place, backup }] of candidates.entries()) {
+    const state = { isTouched: false };
+    try {
+      await restoreFrom(at(reached, place), options, backup, state);
+      const into = options.connection.database;
+      return { backup, into, durationMs: host.clock.now().getTime() - now.getTime() };
+    } catch (error) {
+      const isOurs = [RemoteError, VerifyError, TimeoutError].some((kind) => error instanceof kind);
+      if (!isOurs || host.signal.aborted || state.isTouched || index === candidates.length - 1) throw error;
+      host.logger.warn(`${describeError(error)}; ${candidates[index + 1]?.place.remote.title} has it too and is read`);
+    }
+  }
+  throw new Error('there is always a candidate');
+}
+
+/** What belongs to the whole server goes where the login is. */
+const toOwn = (connection: Connection, { manifest }: Backup): Connection =>
+  manifest.target.part === 'globals' || engines[connection.engine].isWhole
+    ? connection
+    : { ...connection, database: manifest.database };
+
+/**
+ * Looks whether a restore could begin: whether there is such a backup, and the target is ready, or may be emptied. Throws as
+ * `restore` would. Roles count as there: those of the same run come first.
+ */
+export async function expectRestorable(session: Session, given: RestoreOptions): Promise<void> {
+  const { host } = session;
+  await using tunnel = await openTunnelTo(session, given.connection);
+  const reached = { ...session, reach: tunnel.reach };
+  const [candidate] = await findCandidates(reached, given, host.clock.now());
+  const { backup, place } = candidate!;
+  const options = given.isOwn ? { ...given, connection: toOwn(given.connection, backup) } : given;
   await using scratch = await createScratch(host.config.tempDir, `restore-${host.randomHex(4)}`);
-  const backup = chooseBackup(await session.readCatalog(host.signal), session.series, now, options);
   const engine = engines[options.connection.engine];
-  expectReadable(engine, backup);
-  const task: Task = { session, scratch, options, engine, backup, connection: await followLink(options.connection) };
+  expectReadable(engine, backup, host.config.identity);
+  const connection = reached.reach(await followLink(options.connection));
+  const task: Task = {
+    session: at(reached, place),
+    scratch,
+    options,
+    engine,
+    backup,
+    connection,
+    state: { isTouched: false },
+  };
+  await expectReady({ ...options, createRoles: true }, engine, await inspectTarget(task));
+}
+
+/** A tunnel leads to the configured server, also for another database there; what --to names is reached straight. */
+function openTunnelTo({ host }: Session, { hosts }: Connection): Promise<Tunnel> {
+  const { ssh, connection } = host.config;
+  return openTunnel(hosts === connection.hosts ? ssh : undefined, connection, host.signal);
+}
+
+/** The backup that is meant, on each remote that has it. */
+async function findCandidates(session: Session, options: RestoreOptions, now: Date): Promise<readonly Candidate[]> {
+  const found = await readCatalogs(session, session.host.signal);
+  return chooseBackups(found, options.series ?? session.series, now, options);
+}
+
+async function restoreFrom(
+  session: Session,
+  options: RestoreOptions,
+  backup: Backup,
+  state: Task['state'],
+): Promise<void> {
+  const { host } = session;
+  await using scratch = await createScratch(host.config.tempDir, `restore-${host.randomHex(4)}`);
+  const engine = engines[options.connection.engine];
+  expectReadable(engine, backup, host.config.identity);
+  const connection = session.reach(await followLink(options.connection));
+  const task: Task = { session, scratch, options, engine, backup, connection, state };
   if (backup.state !== 'good')
     host.logger.warn(`${backup.path} is marked as ${backup.state} (${backup.reason}): it is read once more`);
   const target = await inspectTarget(task);
-  await expectReady(options, target);
+  await expectReady(options, engine, target);
   const lease = await holdBackup(host.config.tempDir, backup.manifest.id, host.randomHex(4));
   try {
     await load(task, target);
   } finally {
     await lease?.release();
   }
-  return { backup, into: options.connection.database, durationMs: host.clock.now().getTime() - now.getTime() };
 }
 
 /** A manifest may come from a newer version, or from anybody who may write to the remote. */
-function expectReadable({ name, title }: Engine, { path, manifest }: Backup): void {
-  const { engine, mode, compression, encryption } = manifest;
-  if (engine !== name) throw new ConfigError(`${path} is a backup of ${engine}, the target is ${title}`);
-  const isKnown = planDecoding(compression) !== undefined;
-  const obstacle = [
-    ...(mode === 'stream' || mode === 'file' ? [] : [`made in the mode ${mode}`]),
-    ...(isKnown ? [] : [`compressed with ${JSON.stringify(compression)}`]),
-    ...(encryption === null ? [] : [`encrypted with ${JSON.stringify(encryption)}`]),
-  ];
-  if (obstacle.length > 0)
-    throw new ConfigError(`${path} is ${obstacle.join(' and ')}, which this version cannot restore`);
+function expectReadable(
+  { name, title, modes }: Engine,
+  { path, manifest }: Backup,
+  identity: Config['identity'],
+): void {
+  if (manifest.engine !== name)
+    throw new ConfigError(`${path} is a backup of ${manifest.engine}, the target is ${title}`);
+  if (!modes.includes(manifest.mode))
+    throw new ConfigError(`${path} was made in the mode ${manifest.mode}, which ${title} does not know`);
+  try {
+    planDecoding(manifest, identity);
+  } catch (error) {
+    throw new ConfigError(`${path} ${describeError(error)}`);
+  }
 }
 
 /** What an engine makes of a manifest's facts, which may be nonsense. */
@@ -98,11 +192,15 @@ async function inspectTarget({ session, scratch, engine, backup, connection }: T
 /** Throws, naming the ways on, where the target is not ready for the first byte. */
 async function expectReady(
   { connection, replace, createRoles, confirm }: RestoreOptions,
+  { isWhole }: Engine,
   target: Target,
 ): Promise<void> {
-  const { database, hosts } = connection;
+  const { hosts } = connection;
+  const database = nameOf(connection);
   const place = hosts.map(({ host, port }) => `${host}:${port}`).join(',');
-  const title = place === '' ? database : `${database} on ${place}`;
+  // Of a whole server the label says nothing of what is at stake.
+  const name = isWhole ? place || database : database;
+  const title = isWhole ? `the whole server ${place || database}` : place === '' ? database : `${database} on ${place}`;
   if (target.missingRoles.length > 0 && !createRoles) {
     throw new ConfigError(
       `the backup names roles that ${target.title} lacks: ${target.missingRoles.join(', ')}; create them, or let --create-roles make them without login`,
@@ -110,35 +208,71 @@ async function expectReady(
   }
   if (target.holds === '') return;
   if (!replace) {
+    const elsewhere = isWhole ? 'another server with --to URI' : 'another database with --database NAME';
     throw new ConfigError(
-      `${title} holds ${target.holds}: restore into another database with --database NAME, or empty it first with --replace`,
+      `${title} holds ${target.holds}: restore into ${elsewhere}, or empty it first with --replace`,
     );
   }
-  if (!(await confirm(database, title))) {
-    throw new ConfigError(`--replace removes what ${title} holds (${target.holds}): confirm it with --yes ${database}`);
+  if (!(await confirm(name, title))) {
+    throw new ConfigError(`--replace removes what ${title} holds (${target.holds}): confirm it with --yes ${name}`);
   }
 }
 
 async function load(task: Task, target: Target): Promise<void> {
   const { session, scratch, options } = task;
   const { host } = session;
-  const { database } = options.connection;
+  const database = nameOf(options.connection);
   const plan = planRestore(task, target);
   await expectThere(task);
+  await expectOpen(task);
+  for (const warning of plan.warnings ?? []) host.logger.warn(warning);
   if (plan.swap) await warnOfLeftovers(session, plan.swap);
+  if (plan.copy) await expectRoomToCopy(scratch, task.backup);
+  let isPrepared = false;
   let outcome = target.exists ? `${database} is as it was` : `${database} was not created`;
   try {
+    const isFolder = await fetchFolder(task);
+    const touch = () => {
+      task.state.isTouched = true;
+      outcome = `${database} may be partly restored`;
+    };
+    // What prepares may already empty.
+    const isPiecemeal = !plan.isAtomic && !plan.copy;
+    // What is emptied cannot be brought back: first all of the backup is read once.
+    if (isPiecemeal && target.holds !== '' && !isFolder) await expectWhole(task);
+    if (plan.empty) {
+      task.state.isTouched = true;
+      outcome = `${database} may be partly emptied`;
+      await ask(host, scratch, plan.empty, host.signal);
+      outcome = `${database} was emptied`;
+    }
+    if (isPiecemeal) touch();
     await runAll(task, plan.prepare);
-    if (!plan.isAtomic) outcome = `${database} may be partly restored`;
-    else if (!target.exists && !plan.swap) outcome = `${database} was created and is empty`;
+    isPrepared = true;
+    if (!isPiecemeal && !target.exists && !plan.swap) outcome = `${database} was created and is empty`;
     using progress = createProgress(host.clock, host.logger, host.showProgress, () => {});
-    await stream(task, plan, progress);
+    if (isFolder) await loadFolder(task, plan);
+    else await stream(task, plan, progress);
+    if (plan.copy) await copyKeys(host, scratch, plan.copy, touch);
+    isPrepared = false;
     if (!plan.swap) outcome = `the data is in ${database}, but not all that belongs to it`;
     await runAll(task, plan.finish);
     if (plan.swap) await swapFile(session, scratch, plan.swap);
   } catch (error) {
     if (plan.swap) await removeUnfinished(plan.swap);
+    if (isPrepared && plan.undo && (await undo(task, plan.undo))) outcome = `${database} was not created`;
     throw explain(error, outcome);
+  }
+}
+
+/** True if it worked, on a fresh deadline. */
+async function undo({ session, scratch }: Task, commands: readonly Command[]): Promise<boolean> {
+  const { host } = session;
+  try {
+    for (const command of commands) await runTool(host, scratch, command, cleanupSignal(host));
+    return true;
+  } catch {
+    return false;
   }
 }
 
@@ -148,6 +282,7 @@ const planRestore = ({ session, options, engine, backup, connection }: Task, tar
       connection,
       target,
       facts: backup.manifest.target,
+      mode: backup.manifest.mode,
       format: backup.manifest.format,
       replace: options.replace,
       createRoles: options.createRoles,
@@ -170,140 +305,40 @@ function explain(error: unknown, outcome: string): DbstashError {
   return error;
 }
 
-/** Looked at first: reading a name that is not there gives nothing, and no error. */
-async function expectThere({ session: { remote, host }, backup: { path, manifest } }: Task): Promise<void> {
-  const bytes = await remote.stat(path, host.signal);
-  if (bytes === manifest.bytes) return;
-  throw new VerifyError(
-    `${path} has ${bytes ?? 'no'} bytes, its manifest says ${manifest.bytes}; the target was not touched`,
-  );
+/** A wrong identity is found out before the target is touched; so is a backup whose damage looks like one. */
+async function expectOpen(task: Task): Promise<void> {
+  const { session, scratch, backup } = task;
+  const problem = await tryIdentity(session, scratch, backup);
+  if (problem === undefined) return;
+  await expectSound(task);
+  throw new ConfigError(`${backup.path} cannot be decrypted: ${problem}; the target was not touched`);
 }
 
 /** From the remote through what undoes the compression into the client, whose input ends only when all of it matched. */
 async function stream(task: Task, plan: RestorePlan, progress: Progress): Promise<void> {
-  const { session, scratch, backup } = task;
-  const { host } = session;
-  const { compression } = backup.manifest;
-  const source = openSource(task, progress);
-  await using started = new AsyncDisposableStack();
-  started.defer(() => stopChild(source.child, 500));
-  const start = async (command: Command) => {
-    const child = await startTool(host, scratch, command);
-    started.defer(() => stopChild(child, 500));
-    return { child, fail: (message: string) => new DumpError(message) };
-  };
-  const stages = [source];
-  for (const command of [...(planDecoding(compression) ?? []), ...plan.filters]) stages.push(await start(command));
-  const last = stages.pop()!;
-  const sink = await start(plan.load);
-  sink.child.stdout.resume();
-  using stall = watchSource(session, source.child, progress);
+  const decoders = planDecoding(task.backup.manifest, task.session.host.config.identity);
   try {
-    await relay([...stages, { ...last, trailer: plan.commit }], sink, AbortSignal.any([host.signal, stall.signal]));
+    await pass(task, [...decoders, ...plan.filters, plan.load], { progress, trailer: plan.commit });
   } catch (error) {
     if (error instanceof DumpError) await expectSound(task);
     throw error;
   }
 }
 
-/** A remote that gives nothing more must not hold the target's locks for ever. A client that is busy with what it has may take its time. */
-function watchSource({ host }: Session, { stdout }: Child, progress: Progress): StallWatch {
-  const stall = watchStall(host.clock, host.config.stallTimeoutMs, async () => {
-    if (stdout.isPaused() || stdout.readableEnded) stall.touch();
-    return progress.bytes();
-  });
-  return stall;
-}
-
-/** What is read again to find out whether it is the cause. More would keep the operator waiting for an error that we know. */
-const READ_AGAIN_BYTES = 1024 ** 3;
-
-/** A damaged dump may fail in whatever reads it, before the end where its hash would tell. Throws `VerifyError`. */
-async function expectSound(task: Task): Promise<void> {
-  const { session, scratch, backup } = task;
+/** A folder that lies in the scratch folder, checked, through the plan's filters into the client. */
+async function loadFolder({ session, scratch }: Task, { filters, load, commit }: RestorePlan): Promise<void> {
   const { host } = session;
-  if (backup.manifest.bytes > READ_AGAIN_BYTES) return;
-  const child = await startTool(host, scratch, { file: 'cat', args: [] });
-  child.stdout.resume();
-  const reading = relay([openSource(task)], { child, fail: (message) => new DumpError(message) }, host.signal);
-  await reading.catch((error: unknown) => {
-    if (error instanceof VerifyError) throw error;
-  });
-}
-
-function openSource(task: Task, progress?: Progress): Producer {
-  const { session, backup } = task;
-  const { remote } = session;
-  const { manifest, path } = backup;
-  const digest = createDigest();
-  return {
-    child: openArtifact(session, path),
-    fail: (message) =>
-      new RemoteError(`${message} (after ${formatBytes(digest.bytes)} of ${formatBytes(manifest.bytes)})`),
-    tap: (chunk) => {
-      digest.add(chunk);
-      progress?.add(chunk.length);
-    },
-    approve: async () => {
-      const found = { bytes: digest.bytes, sha256: digest.sha256() };
-      const problem = compare(found, manifest);
-      if (!problem) return;
-      const again = await readAgain(task);
-      if (!compare(again, manifest))
-        throw new RemoteError(
-          `${path} came changed from ${remote.title}, and whole when it was read again: restore once more`,
-        );
-      await recordDamage(session, backup, problem);
-      throw new VerifyError(`${path} on ${remote.title} is damaged: ${problem}`);
-    },
+  const [first, ...rest] = filters;
+  if (!first) return void (await runTool(host, scratch, load, host.signal));
+  await using started = new AsyncDisposableStack();
+  const keep = (child: Child): Stage => {
+    started.defer(() => stopChild(child, 500));
+    return { child, fail: (message) => new DumpError(message) };
   };
-}
-
-/** One bad read is no proof against what is stored. */
-async function readAgain({ session, scratch, backup }: Task): Promise<Stored> {
-  const { host } = session;
-  const digest = createDigest();
-  const child = openArtifact(session, backup.path);
-  const nowhere = await startTool(host, scratch, { file: 'cat', args: [] });
-  nowhere.stdout.resume();
-  const fail = (message: string) => new RemoteError(message);
-  await relay([{ child, fail, tap: digest.add }], { child: nowhere, fail }, host.signal);
-  return { bytes: digest.bytes, sha256: digest.sha256() };
-}
-
-interface Stored {
-  readonly bytes: number;
-  readonly sha256: string;
-}
-
-function openArtifact({ remote }: Session, path: string): Child {
-  const child = remote.open(path);
-  child.stdin.end();
-  return child;
-}
-
-function compare({ bytes, sha256 }: Stored, expected: Stored): string | undefined {
-  if (bytes !== expected.bytes) return `${bytes} bytes came, its manifest says ${expected.bytes}`;
-  return sha256 === expected.sha256 ? undefined : 'its SHA-256 is not the one in its manifest';
-}
-
-/**
- * From now on the backup is not good: never latest, never counted by retention. One that was removed, or is being
- * replaced, while we read it says nothing.
- */
-async function recordDamage({ remote, host }: Session, { path, manifest }: Backup, reason: string): Promise<void> {
-  const verdict: Verdict = {
-    dbstash: 1,
-    id: manifest.id,
-    at: host.clock.now().toISOString(),
-    level: 'content',
-    ok: false,
-    reason,
-  };
-  try {
-    if ((await remote.stat(path, cleanupSignal(host))) !== manifest.bytes) return;
-    await remote.write(path + VERDICT_SUFFIX, `${JSON.stringify(verdict, null, 2)}\n`, cleanupSignal(host));
-  } catch (error) {
-    host.logger.warn(`that ${path} is damaged could not be written beside it: ${describeError(error)}`);
-  }
+  const stages: Producer[] = [keep(await startSource(host, scratch, first))];
+  for (const command of rest) stages.push(keep(await startTool(host, scratch, command)));
+  const sink = keep(await startTool(host, scratch, load));
+  sink.child.stdout.resume();
+  const last = stages.pop()!;
+  await relay([...stages, { ...last, trailer: commit }], sink, host.signal);
 }

@@ -1,14 +1,26 @@
 import { createId } from '../core/backupId.ts';
-import { DbstashError, describeError, EXIT, InterruptedError, LockedError, TimeoutError } from '../core/errors.ts';
+import {
+  DbstashError,
+  DumpError,
+  describeError,
+  EXIT,
+  InterruptedError,
+  LockedError,
+  RemoteError,
+  TimeoutError,
+  VerifyError,
+} from '../core/errors.ts';
 import type { Manifest } from '../core/manifest.ts';
 import type { Outcome, Report } from '../core/report.ts';
 import { formatDuration } from '../core/units.ts';
 import { lockSeries } from '../lock.ts';
 import type { Logger } from '../logger.ts';
 import { createScratch, type Scratch } from '../process/scratch.ts';
+import { openTunnel } from '../ssh.ts';
 import { backup } from './backup.ts';
 import { createProgress, type Progress } from './progress.ts';
 import type { Host, Session } from './session.ts';
+import { findSources, forSource, type Source } from './sources.ts';
 import { watchStall } from './stall.ts';
 
 /** One execution of a job, with what every job gets. */
@@ -16,6 +28,7 @@ export interface Run {
   readonly id: string;
   readonly session: Session;
   readonly logger: Logger;
+  readonly source: Source;
   readonly scratch: Scratch;
   readonly progress: Progress;
   readonly startedAt: Date;
@@ -33,25 +46,33 @@ export interface Result {
 }
 
 /**
- * Runs the backup job once, under the lock of its series. Never rejects: what went wrong, the opening of the session
- * included, is in the report and the log.
+ * Runs the backup job once, each database under the lock of its series. Never rejects: what went wrong, the opening of the
+ * session included, is in the report and the log.
  */
 export async function runBackup(host: Host, openSession: OpenSession): Promise<Report> {
   const startedAt = host.clock.now();
   const id = createId(startedAt, host.randomHex(3));
   const logger = host.logger.child({ run: id });
   const warnings: string[] = [];
-  const warn = (message: string) => {
+  const warn = (message: string, log = logger) => {
     warnings.push(message);
-    logger.warn(message);
+    log.warn(message);
   };
-  let result: Result = { backups: [], removed: [] };
+  const results: Result[] = [];
   let failure: unknown;
   try {
     using deadline = createDeadline(host.clock, host.config.timeoutMs);
-    const session = await openInTime(host, openSession, deadline.signal);
-    const start = { id, session, logger, startedAt, warn };
-    result = await underLock(session, (lock) => execute(start, lock, deadline.signal));
+    const opened = await openInTime(host, openSession, deadline.signal);
+    const session = { ...opened, host: { ...opened.host, logger } };
+    for (const sentence of session.broken) warn(sentence);
+    await using tunnel = await openTunnel(
+      host.config.ssh,
+      host.config.connection,
+      AbortSignal.any([host.signal, deadline.signal]),
+    );
+    const over = AbortSignal.any([deadline.signal, tunnel.lost]);
+    const start = { id, session: { ...session, reach: tunnel.reach }, logger, startedAt, warn, deadline: over };
+    await backupAll(start, results);
   } catch (error) {
     failure = error;
   }
@@ -60,9 +81,101 @@ export async function runBackup(host: Host, openSession: OpenSession): Promise<R
     if (failure !== undefined) warn(describeError(failure));
     failure = host.signal.reason;
   }
-  const report = createReport(host.clock.now(), { id, startedAt, result, warnings, failure });
+  const report = createReport(host.clock.now(), { id, startedAt, results, warnings, failure });
   logReport(logger, report);
   return report;
+}
+
+/** What all backups of one run share. */
+interface RunStart {
+  readonly id: string;
+  readonly session: Session;
+  readonly logger: Logger;
+  readonly startedAt: Date;
+  readonly warn: (message: string, log: Logger) => void;
+  /** Fires when the time is over, or the tunnel to the database is gone. */
+  readonly deadline: AbortSignal;
+}
+
+/** One failing does not stop the rest, but for what ends the whole run. Throws the failures together. */
+async function backupAll(start: RunStart, results: Result[]): Promise<void> {
+  const { session, deadline } = start;
+  const { host } = session;
+  const over = AbortSignal.any([host.signal, deadline]);
+  const sources = await listSources(start, over);
+  if (!sources.some(({ part }) => part === 'database')) throw new DumpError('there is no database to back up');
+  const failures: Failure[] = [];
+  const untried = new Set(sources);
+  for (const source of sources) {
+    if (over.aborted) break;
+    untried.delete(source);
+    try {
+      results.push(await backupSource(start, forSource(session, source), source));
+    } catch (error) {
+      if (sources.length === 1) throw error;
+      noteFailure(start, { source, error }, failures, over);
+    }
+  }
+  settleFailures(start, failures, sources, [...untried]);
+}
+
+function noteFailure(start: RunStart, failure: Failure, failures: Failure[], over: AbortSignal): void {
+  const { source, error } = failure;
+  const { logger } = forSource(start.session, source).host;
+  if (source.part === 'globals' && error instanceof DumpError && !over.aborted) {
+    start.warn(`what belongs to the whole server is not backed up: ${describeError(error)}`, logger);
+    return;
+  }
+  if (!over.aborted) logger.error(`${source.database}: ${describeError(error)}`);
+  failures.push(failure);
+}
+
+/** Those that another run is just backing up are a warning, as long as others are saved. Throws for all else. */
+function settleFailures(
+  start: RunStart,
+  failures: readonly Failure[],
+  sources: readonly Source[],
+  untried: readonly Source[],
+): void {
+  if (failures.length === 0 && untried.length === 0) return;
+  const isLocked = failures.every(({ error }) => error instanceof LockedError);
+  if (isLocked && untried.length === 0 && failures.length < sources.length) {
+    for (const { source, error } of failures) start.warn(`${source.database}: ${describeError(error)}`, start.logger);
+    return;
+  }
+  throw joinFailures(failures, sources.length, untried);
+}
+
+async function listSources({ id, session }: RunStart, signal: AbortSignal): Promise<readonly Source[]> {
+  const { config, clock } = session.host;
+  if (config.selection.kind !== 'all') return await findSources(session, session.scratch, signal);
+  await using scratch = await createScratch(config.tempDir, `${id}-look`);
+  using stall = watchStall(clock, config.stallTimeoutMs, async () => 0);
+  return await findSources(session, scratch, AbortSignal.any([signal, stall.signal]));
+}
+
+async function backupSource(start: RunStart, session: Session, source: Source): Promise<Result> {
+  const { logger } = session.host;
+  const warn = (message: string) => start.warn(message, logger);
+  const run = { ...start, session, logger, source, warn };
+  return await underLock(session, (lock) => execute(run, lock, start.deadline));
+}
+
+interface Failure {
+  readonly source: Source;
+  readonly error: unknown;
+}
+
+/** All skipped is skipped; one that asks for somebody else's action than the others makes it a plain failure. */
+function joinFailures(failures: readonly Failure[], count: number, untried: readonly Source[]): unknown {
+  const [first] = failures;
+  const parts = failures.map(({ source, error }) => `${source.database}: ${describeError(error)}`);
+  const rest = untried.length > 0 ? `; not tried: ${untried.map(({ database }) => database).join(', ')}` : '';
+  const message = `${failures.length} of ${count} databases failed: ${parts.join('; ')}${rest}`;
+  const Kind = [LockedError, RemoteError, VerifyError].find((kind) =>
+    failures.every(({ error }) => error instanceof kind),
+  );
+  return new (Kind ?? DumpError)(message, { cause: first?.error });
 }
 
 type OpenSession = (signal: AbortSignal) => Promise<Session>;
@@ -72,8 +185,6 @@ async function openInTime(host: Host, openSession: OpenSession, deadline: AbortS
   using stall = watchStall(host.clock, host.config.stallTimeoutMs, async () => 0);
   return await openSession(AbortSignal.any([host.signal, deadline, stall.signal]));
 }
-
-type RunStart = Pick<Run, 'id' | 'session' | 'logger' | 'startedAt' | 'warn'>;
 
 interface Lock {
   /** Fires when it is known to be lost. */
@@ -102,10 +213,12 @@ async function underLock(session: Session, work: (lock: Lock) => Promise<Result>
   }
 }
 
-async function execute(start: RunStart, lock: Lock, deadline: AbortSignal): Promise<Result> {
+type Started = Pick<Run, 'id' | 'session' | 'logger' | 'source' | 'startedAt' | 'warn'>;
+
+async function execute(start: Started, lock: Lock, deadline: AbortSignal): Promise<Result> {
   const { host } = start.session;
   const { clock, config } = host;
-  await using scratch = await createScratch(config.tempDir, start.id);
+  await using scratch = await createScratch(config.tempDir, `${start.id}-${host.randomHex(2)}`);
   using stall = watchStall(clock, config.stallTimeoutMs, () => scratch.size());
   using progress = createProgress(clock, start.logger, host.showProgress, stall.touch);
   const signal = AbortSignal.any([host.signal, deadline, lock.lost, stall.signal]);
@@ -124,12 +237,12 @@ function createDeadline(clock: Session['host']['clock'], ms: number): Disposable
 interface Ending {
   readonly id: string;
   readonly startedAt: Date;
-  readonly result: Result;
+  readonly results: readonly Result[];
   readonly warnings: readonly string[];
   readonly failure: unknown;
 }
 
-function createReport(now: Date, { id, startedAt, result, warnings, failure }: Ending): Report {
+function createReport(now: Date, { id, startedAt, results, warnings, failure }: Ending): Report {
   return {
     run: id,
     job: 'backup',
@@ -137,8 +250,8 @@ function createReport(now: Date, { id, startedAt, result, warnings, failure }: E
     exitCode: failure === undefined ? EXIT.ok : exitCodeOf(failure),
     startedAt,
     durationMs: now.getTime() - startedAt.getTime(),
-    backups: result.backups,
-    removed: result.removed,
+    backups: results.flatMap(({ backups }) => backups),
+    removed: results.flatMap(({ removed }) => removed),
     warnings,
     error: failure === undefined ? undefined : describeError(failure),
   };

@@ -2,8 +2,9 @@ import { access, chmod, constants, readFile, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path';
 import { type Config, findOwnRcloneConfig } from '../config/config.ts';
 import type { Clock } from '../core/clock.ts';
-import type { Command, Question } from '../core/command.ts';
-import { DumpError, TimeoutError } from '../core/errors.ts';
+import type { AnyQuestion, Command, DriverQuestion, Question } from '../core/command.ts';
+import type { Connection } from '../core/connection.ts';
+import { DumpError, describeError, TimeoutError } from '../core/errors.ts';
 import type { Engine } from '../engines/engine.ts';
 import { engines } from '../engines/index.ts';
 import type { Logger } from '../logger.ts';
@@ -11,10 +12,10 @@ import { type Child, describeExit, hasSucceeded, spawnChild } from '../process/c
 import { pickEnvironment, pickRcloneEnvironment, TOOL_NAMES } from '../process/environment.ts';
 import { runCommand } from '../process/run.ts';
 import { createScratch, type Scratch, sweepScratch } from '../process/scratch.ts';
-import { inspectBackend } from '../remote/backend.ts';
+import { type Backend, inspectBackend } from '../remote/backend.ts';
 import { type Catalog, type ManifestCache, readCatalog, type Texts } from '../remote/catalog.ts';
-import { parseLocation } from '../remote/location.ts';
-import { createRclone, readRcloneVersion } from '../remote/rclone.ts';
+import { type Location, parseLocation } from '../remote/location.ts';
+import { createRclone, type Rclone, readRcloneVersion } from '../remote/rclone.ts';
 import { createRemote, type Remote } from '../remote/remote.ts';
 
 /** What the process gives to every job: nothing below takes time, environment, randomness or signals from the air. */
@@ -34,27 +35,51 @@ export interface Host {
   readonly version: string;
 }
 
-/** A host with its remote looked at and a private folder: opened once a process, used by job after job. */
-export interface Session extends AsyncDisposable {
-  readonly host: Host;
-  readonly engine: Engine;
-  readonly series: string;
+/** A remote, and what lies there. */
+export interface Place {
   readonly remote: Remote;
-  readonly rcloneVersion: string;
-  readonly scratch: Scratch;
   /** `known` are texts of records that need not be read. */
   readCatalog(signal: AbortSignal, known?: Texts): Promise<Catalog>;
 }
 
-/** Looks for rclone and at the remote; `signal` ends that alone. Throws `RemoteError` or `ConfigError`. */
+/**
+ * A host with its remotes looked at and a private folder: opened once a process, used by job after job. What asks for no
+ * place in particular means the session's own, at first the first.
+ */
+export interface Session extends Place, AsyncDisposable {
+  readonly host: Host;
+  readonly engine: Engine;
+  readonly series: string;
+  /** How the engine's tools reach a database of the configured server: straight, or through the tunnel of this run. */
+  readonly reach: (connection: Connection) => Connection;
+  /** In the order of their variables. */
+  readonly places: readonly Place[];
+  /** A sentence for each remote that could not be looked at, and is left out. */
+  readonly broken: readonly string[];
+  readonly rcloneVersion: string;
+  readonly scratch: Scratch;
+}
+
+/** The session with another place as its own. */
+export const at = (session: Session, place: Place): Session => ({ ...session, ...place });
+
+/** Looks for rclone and at the remotes; `signal` ends that alone. Throws `RemoteError` or `ConfigError`. */
 export async function openSession(host: Host, signal: AbortSignal = host.signal): Promise<Session> {
   const { config, logger } = host;
   for (const name of await sweepScratch(config.tempDir))
     logger.warn(`removed ${name}, which a run that died left in ${config.tempDir}`);
   const scratch = await createScratch(config.tempDir, `session-${host.randomHex(4)}`);
   try {
+    const { places, ...remotes } = await openPlaces(host, scratch, signal);
     return {
-      ...(await openRemote(host, scratch, signal)),
+      host,
+      engine: engines[config.connection.engine],
+      series: config.series,
+      reach: (connection) => connection,
+      ...places[0]!,
+      places,
+      ...remotes,
+      scratch,
       [Symbol.asyncDispose]: () => scratch[Symbol.asyncDispose](),
     };
   } catch (error) {
@@ -63,37 +88,54 @@ export async function openSession(host: Host, signal: AbortSignal = host.signal)
   }
 }
 
-async function openRemote(
+/** At least one; throws why the first could not be opened where none could. */
+async function openPlaces(
   host: Host,
   scratch: Scratch,
   signal: AbortSignal,
-): Promise<Omit<Session, typeof Symbol.asyncDispose>> {
-  const { config } = host;
-  const location = parseLocation(config.remote.remote, 'dbstash1');
-  const options = { configPath: await placeRcloneConfig(host, scratch), extraArgs: config.remote.extraArgs };
-  const first = { ...rcloneEnvironment(host, undefined), ...location.env };
-  const asked = createRclone({ ...options, env: first });
-  const looked = inspectBackend(asked, location, first, config.remote.extraArgs, signal);
-  looked.catch(() => {});
+): Promise<Pick<Session, 'places' | 'broken' | 'rcloneVersion'>> {
+  const { remotes, extraArgs } = host.config.remote;
+  const options = { configPath: await placeRcloneConfig(host, scratch), extraArgs };
+  const first = rcloneEnvironment(host, undefined);
+  const locations = remotes.map((text, index) => parseLocation(text, `dbstash${index + 1}`));
+  const looks = locations.map((location) => {
+    const env = { ...first, ...location.env };
+    return inspectBackend(createRclone({ ...options, env }), location, env, extraArgs, signal);
+  });
+  const looked = Promise.allSettled(looks);
   // Waited for first: what an rclone that is missing or too old says of the remote would hide it.
-  const rcloneVersion = await readRcloneVersion(asked, signal);
-  const backend = await looked;
-  const env = { ...rcloneEnvironment(host, rcloneVersion), ...location.env };
-  const rclone = createRclone({ ...options, env });
+  const rcloneVersion = await readRcloneVersion(createRclone({ ...options, env: first }), signal);
+  const results = await looked;
+  const env = rcloneEnvironment(host, rcloneVersion);
+  const places = results.flatMap((result, index) => {
+    if (result.status === 'rejected') return [];
+    const location = locations[index]!;
+    return createPlace(
+      host,
+      scratch,
+      createRclone({ ...options, env: { ...env, ...location.env } }),
+      location,
+      result.value,
+    );
+  });
+  const reasons = results.map((result): unknown => (result.status === 'rejected' ? result.reason : undefined));
+  if (places.length === 0) throw reasons[0];
+  const broken = reasons.flatMap((reason, index) =>
+    reason === undefined ? [] : [`${locations[index]?.title} is left out: ${describeError(reason)}`],
+  );
+  return { places, broken, rcloneVersion };
+}
+
+function createPlace(host: Host, scratch: Scratch, rclone: Rclone, location: Location, backend: Backend): Place {
   if (!backend.canStream) {
     host.logger.warn(
-      `${location.title} takes no streams: rclone puts each dump into ${env.TMPDIR ?? '/tmp'} first, which must have room for it`,
+      `${location.title} takes no streams: rclone puts each dump into ${host.env.TMPDIR ?? '/tmp'} first, which must have room for it`,
     );
   }
   const remote = createRemote(rclone, location, backend);
   const cache: ManifestCache = new Map();
   return {
-    host,
-    engine: engines[config.connection.engine],
-    series: config.series,
     remote,
-    rcloneVersion,
-    scratch,
     readCatalog: async (signal, known) => {
       const catalog = await readCatalog(remote, cache, scratch.path, signal, known);
       if (catalog.unreadable) warnOfUnreadable(host.logger, catalog.unreadable);
@@ -146,10 +188,10 @@ async function readWhereUnwritable(path: string): Promise<string | undefined> {
 
 const toolOptions = (host: Host) => ({ env: pickEnvironment(host.env, TOOL_NAMES) });
 
-/** Asks a tool or, through it, the server. Throws `DumpError`. */
-export async function ask<T>(host: Host, scratch: Scratch, question: Question<T>, signal: AbortSignal): Promise<T> {
+/** Asks a tool or, through it or a driver, the server. Throws `DumpError`. */
+export async function ask<T>(host: Host, scratch: Scratch, question: AnyQuestion<T>, signal: AbortSignal): Promise<T> {
   try {
-    return await askOnce(host, scratch, question, signal);
+    return 'driver' in question ? await askDriver(question, signal) : await askOnce(host, scratch, question, signal);
   } catch (error) {
     if (!question.fallback || signal.aborted) throw error;
     return await ask(host, scratch, question.fallback, signal).catch(() => {
@@ -158,13 +200,27 @@ export async function ask<T>(host: Host, scratch: Scratch, question: Question<T>
   }
 }
 
+/** The driver is loaded where it is needed: it is large, and most engines have none. */
+async function askDriver<T>(question: DriverQuestion<T>, signal: AbortSignal): Promise<T> {
+  const { askMongo } = await import('../mongo.ts');
+  return await askMongo(question, signal);
+}
+
 async function askOnce<T>(host: Host, scratch: Scratch, question: Question<T>, signal: AbortSignal): Promise<T> {
   const { file } = question.command;
   const command = await scratch.prepare(question.command);
-  const { exit, stdout, stderr } = await runCommand(command, { ...toolOptions(host), signal });
-  const { exitCodes = [0] } = question;
+  const { exitCodes = [0], deadline } = question;
+  const run = { ...toolOptions(host), signal: AbortSignal.any([signal, ...(deadline ? [expire(deadline)] : [])]) };
+  const { exit, stdout, stderr } = await runCommand(command, run);
   if (exit.code === null || !exitCodes.includes(exit.code)) throw new DumpError(describeExit(file, exit, stderr));
   return question.parse({ stdout, stderr, exitCode: exit.code });
+}
+
+/** Fires when the time for an answer is over. */
+function expire({ ms, message }: NonNullable<Question<unknown>['deadline']>): AbortSignal {
+  const controller = new AbortController();
+  setTimeout(() => controller.abort(new DumpError(message)), ms).unref();
+  return controller.signal;
 }
 
 /** Runs an engine's command, which must exit 0. Returns what it said on standard error. Throws `DumpError`. */

@@ -1,29 +1,70 @@
-import type { Command } from '../core/command.ts';
+import type { Config } from '../config/config.ts';
+import { type Command, SCRATCH } from '../core/command.ts';
+import { ConfigError } from '../core/errors.ts';
+import type { Manifest } from '../core/manifest.ts';
+import { findProgram } from '../process/path.ts';
 
-export type FilterName = 'gzip' | 'zstd';
+type FilterName = 'gzip' | 'zstd';
 
-/** A program between dump and remote, and the one that undoes it. */
-export interface Filter {
+/** A program between dump and remote. */
+interface Filter {
   readonly extension: string;
   readonly defaultLevel: number;
-  readonly encode: (level: number) => Command;
+  /** Of several that write the same, the first that is on PATH is taken. */
+  readonly programs: readonly [string, ...string[]];
+  readonly args: (level: number) => readonly string[];
 }
 
-export const filters: Readonly<Record<FilterName, Filter>> = {
+const FILTERS: Readonly<Record<FilterName, Filter>> = {
   gzip: {
     extension: '.gz',
     defaultLevel: 6,
-    encode: (level) => ({ file: 'gzip', args: ['--stdout', `-${level}`] }),
+    // The same format, made on all cores.
+    programs: ['pigz', 'gzip'],
+    args: (level) => ['--stdout', `-${level}`],
   },
   zstd: {
     extension: '.zst',
     defaultLevel: 3,
-    encode: (level) => ({
-      file: 'zstd',
-      args: ['--stdout', '--quiet', `-${level}`, ...(level > 19 ? ['--ultra'] : [])],
-    }),
+    programs: ['zstd'],
+    args: (level) => ['--stdout', '--quiet', `-${level}`, ...(level > 19 ? ['--ultra'] : [])],
   },
 };
+
+/** What stands between the dump and the remote. */
+export interface Encoding {
+  /** In the order in which the bytes go through them. */
+  readonly commands: readonly Command[];
+  /** With the dots: ".zst.age". */
+  readonly extension: string;
+  /** As the manifest names them. */
+  readonly compression: string | null;
+  readonly encryption: string | null;
+}
+
+/** `path` is the PATH on which programs are looked for. */
+export function planEncoding({ compress, encryptTo }: Pick<Config, 'compress' | 'encryptTo'>, path?: string): Encoding {
+  const filter = compress.kind === 'filter' ? FILTERS[compress.filter] : undefined;
+  const level = (compress.kind === 'filter' ? compress.level : undefined) ?? filter?.defaultLevel ?? 0;
+  const isEncrypted = encryptTo.length > 0;
+  return {
+    commands: [
+      ...(filter
+        ? [{ file: findProgram(filter.programs, path) ?? filter.programs.at(-1)!, args: filter.args(level) }]
+        : []),
+      ...(isEncrypted ? [encrypt(encryptTo)] : []),
+    ],
+    extension: `${filter?.extension ?? ''}${isEncrypted ? '.age' : ''}`,
+    compression: compress.kind === 'filter' ? compress.filter : null,
+    encryption: isEncrypted ? 'age' : null,
+  };
+}
+
+/** One argument each: of a file of recipients age would leave out, with a warning, those that it does not know. */
+const encrypt = (recipients: readonly string[]): Command => ({
+  file: 'age',
+  args: ['--encrypt', ...recipients.flatMap((recipient) => ['--recipient', recipient])],
+});
 
 /** What undoes the compression of a whole artifact, by its name in the manifest; lz4 is some dump tools' own. */
 const DECODERS: ReadonlyMap<string, Command> = new Map([
@@ -32,9 +73,32 @@ const DECODERS: ReadonlyMap<string, Command> = new Map([
   ['lz4', { file: 'lz4', args: ['--decompress', '--stdout', '--quiet'] }],
 ]);
 
-/** The programs that undo `compression`, none where it is null; undefined for one that is not known. */
-export function planDecoding(compression: string | null): readonly Command[] | undefined {
-  if (compression === null) return [];
-  const decoder = DECODERS.get(compression);
-  return decoder && [decoder];
+type Encoded = Pick<Manifest, 'compression' | 'encryption'>;
+
+/**
+ * The programs that make the dump out of the artifact, in order. `identity` are the texts of the files that age may decrypt
+ * with. Throws `ConfigError`, which goes on from the artifact's name, for what is not known or cannot be decrypted.
+ */
+export function planDecoding({ compression, encryption }: Encoded, identity: readonly string[]): readonly Command[] {
+  const decoder = compression === null ? undefined : DECODERS.get(compression);
+  const unknown = [
+    ...(compression !== null && !decoder ? [`compressed with ${JSON.stringify(compression)}`] : []),
+    ...(encryption !== null && encryption !== 'age' ? [`encrypted with ${JSON.stringify(encryption)}`] : []),
+  ];
+  if (unknown.length > 0) throw new ConfigError(`is ${unknown.join(' and ')}, which this version cannot restore`);
+  return [...(encryption === null ? [] : [planDecryption(identity)]), ...(decoder ? [decoder] : [])];
+}
+
+/** Throws `ConfigError`, as above. */
+export function planDecryption(identity: readonly string[]): Command {
+  if (identity.length === 0)
+    throw new ConfigError(
+      'is encrypted with age, and DECRYPT_IDENTITY is not set: it takes the identity (secret key) of one of the recipients, or DECRYPT_IDENTITY_FILE the path of its file',
+    );
+  const names = identity.map((_, index) => `identity-${index + 1}`);
+  return {
+    file: 'age',
+    args: ['--decrypt', ...names.flatMap((name) => ['--identity', `${SCRATCH}/${name}`])],
+    files: Object.fromEntries(names.map((name, index) => [name, identity[index]!])),
+  };
 }

@@ -6,6 +6,9 @@ import type { Readable, Writable } from 'node:stream';
  */
 export type Tap = (chunk: Buffer) => void | Promise<void>;
 
+/** Gets each chunk that is written, in order; it is not to be kept. */
+export type Sent = (chunk: Buffer) => void;
+
 /** Kept back at the end of a stream. */
 export const HOLD_BYTES = 64 * 1024;
 /** Written at once. A dump comes in small pieces, and each that is written wakes up the process behind. */
@@ -17,9 +20,15 @@ const HIGH_WATER_BYTES = 1024 * 1024;
  * Writes what `source` gives to `target`, without ending it. Resolves at the end of `source` with its last chunks,
  * `HOLD_BYTES` at least, which were not written: some programs know by its content where their input ends (pg_restore does,
  * by an archive's table), and must not take it for whole before it is approved. Rejects when `stop` fires; until then it
- * waits for a target that takes nothing, dead ones included.
+ * waits for a target that takes nothing, dead ones included. `sent` gets what is written, when it is.
  */
-export function pour(source: Readable, target: Writable, tap: Tap, stop: AbortSignal): Promise<readonly Buffer[]> {
+export function pour(
+  source: Readable,
+  target: Writable,
+  tap: Tap,
+  stop: AbortSignal,
+  sent: Sent = () => {},
+): Promise<readonly Buffer[]> {
   const held = holdBack();
   let isTapping = false;
   const goOn = () => {
@@ -27,7 +36,7 @@ export function pour(source: Readable, target: Writable, tap: Tap, stop: AbortSi
     else source.resume();
   };
   const pass = (chunk: Buffer) => {
-    if (!stop.aborted) writeBatch(target, held.add(chunk), goOn);
+    if (!stop.aborted) writeBatch(target, held.add(chunk), sent, goOn);
     goOn();
   };
   const take = async (chunk: Buffer, seen: Promise<void>) => {
@@ -54,7 +63,7 @@ export function pour(source: Readable, target: Writable, tap: Tap, stop: AbortSi
       }
     });
     source.on('end', () => {
-      if (!stop.aborted) writeBatch(target, held.release(), goOn);
+      if (!stop.aborted) writeBatch(target, held.release(), sent, goOn);
       resolve(held.rest);
     });
   });
@@ -89,7 +98,7 @@ function holdBack(): Held {
 }
 
 /** Writes chunks in one system call, where the target takes them, and frees them when they are taken. */
-function writeBatch(target: Writable, chunks: readonly Buffer[], onTaken: () => void): void {
+function writeBatch(target: Writable, chunks: readonly Buffer[], sent: Sent, onTaken: () => void): void {
   const last = chunks.length - 1;
   const taken = () => {
     for (const chunk of chunks) free(chunk);
@@ -97,6 +106,7 @@ function writeBatch(target: Writable, chunks: readonly Buffer[], onTaken: () => 
   };
   target.cork();
   chunks.forEach((chunk, index) => {
+    sent(chunk);
     target.write(chunk, index === last ? taken : undefined);
   });
   target.uncork();

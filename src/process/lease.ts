@@ -1,6 +1,7 @@
-import { mkdir, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import lockfile from 'proper-lockfile';
+import { makeFolders } from './file.ts';
 
 /**
  * A lease is a folder whose modification time its holder renews. Who stops renewing (killed, frozen, machine gone) loses
@@ -17,7 +18,7 @@ export interface Lease {
 
 /** Takes the lease at `path`, or returns undefined while another holds it. */
 export async function acquireLease(path: string, onLost: (error: Error) => void): Promise<Lease | undefined> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  await makeFolders(dirname(path));
   try {
     const release = await lockfile.lock(path, {
       lockfilePath: path,

@@ -127,23 +127,47 @@ const isInPlace = ({ id, objects }: Pending, recordPath: string): boolean =>
   objects.some((object) => object === recordPath || pendingPath(object, id) === recordPath);
 
 /** Everything on the remote that belongs to a backup; the manifest first, as it is removed. */
-export const objectsOf = ({ path }: Pick<Backup, 'path'>): readonly [string, string, string] => [
+export const objectsOf = ({ path, manifest }: Pick<Backup, 'path' | 'manifest'>): readonly [string, ...string[]] => [
   path + MANIFEST_SUFFIX,
   path + VERDICT_SUFFIX,
-  path,
+  ...storedObjects(manifest, path).map((object) => object.path),
 ];
+
+/** What was uploaded: one object, or the files of a folder. */
+export const storedObjects = (
+  { files, bytes }: Pick<Manifest, 'files' | 'bytes'>,
+  path: string,
+): readonly { readonly path: string; readonly bytes: number }[] =>
+  files?.map((file) => ({ path: `${path}/${file.path}`, bytes: file.bytes })) ?? [{ path, bytes }];
 
 function judgeBackup(manifest: Manifest, path: string, listing: Listing, texts: Texts): Backup | undefined {
   // A manifest under another artifact's name is a stray copy: it must vouch for nothing.
   if (baseName(manifest.artifact) !== baseName(path)) return undefined;
   const found = parseVerdict(texts.get(path + VERDICT_SUFFIX) ?? '');
   const verdict = found?.id === manifest.id ? found : undefined;
-  const bytes = listing.get(path);
   const make = (state: State, reason?: string): Backup => ({ manifest, path, state, reason, verdict });
-  if (bytes === undefined) return make('missing', 'the artifact is not there any more');
-  if (bytes !== manifest.bytes) return make('damaged', `it has ${bytes} bytes, its manifest says ${manifest.bytes}`);
+  const problem = findDifference(storedObjects(manifest, path), listing, path);
+  if (problem) return make(problem.state, problem.reason);
   if (verdict && !verdict.ok) return make('damaged', verdict.reason ?? 'its last verification failed');
   return make('good');
+}
+
+function findDifference(
+  objects: ReturnType<typeof storedObjects>,
+  listing: Listing,
+  artifact: string,
+): { state: State; reason: string } | undefined {
+  for (const { path, bytes } of objects) {
+    const found = listing.get(path);
+    const what = path === artifact ? 'it' : path;
+    if (found === undefined)
+      return {
+        state: 'missing',
+        reason: path === artifact ? 'the artifact is not there any more' : `${path} is not there any more`,
+      };
+    if (found !== bytes) return { state: 'damaged', reason: `${what} has ${found} bytes, its manifest says ${bytes}` };
+  }
+  return undefined;
 }
 
 const baseName = (path: string): string => path.slice(path.lastIndexOf('/') + 1);

@@ -6,7 +6,7 @@ import { type Output, runCommand } from '../process/run.ts';
 /** How rclone is called: with which flags, environment and configuration. */
 export interface Rclone {
   /** Runs a verb to its end. Paths come after `--`, so that none is taken for a flag. */
-  run(call: Call, signal: AbortSignal): Promise<Output>;
+  run(call: Call, signal: AbortSignal, onStderr?: (text: string) => void): Promise<Output>;
   /** Starts a verb whose standard input or output is a stream. */
   start(call: Call, onStderr?: (text: string) => void): Child;
 }
@@ -48,7 +48,8 @@ export function createRclone(options: RcloneOptions): Rclone {
     ...(call.input === undefined ? {} : { input: call.input }),
   });
   return {
-    run: (call, signal) => runCommand(commandOf(call), { env: options.env, signal }),
+    run: (call, signal, onStderr) =>
+      runCommand(commandOf(call), { env: options.env, signal, ...(onStderr === undefined ? {} : { onStderr }) }),
     start: (call, onStderr) => {
       const child = spawnChild(commandOf(call), { env: options.env, ...(onStderr === undefined ? {} : { onStderr }) });
       return { ...child, stderrTail: () => cleanLog(child.stderrTail()) };

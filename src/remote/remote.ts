@@ -19,6 +19,8 @@ export interface Remote {
   readonly backend: Backend;
   /** Everything there is. A remote that does not exist yet is empty; a listing cut short is an error. */
   list(signal: AbortSignal): Promise<Listing>;
+  /** What there is below a folder. */
+  listFolder(path: string, signal: AbortSignal): Promise<Listing>;
   /** Bytes of an object, undefined if it is not there. */
   stat(path: string, signal: AbortSignal): Promise<number | undefined>;
   /** The texts of small objects, through the private folder `folder`; those that are gone meanwhile are left out. */
@@ -35,6 +37,12 @@ export interface Remote {
   uploadPath(path: string): string;
   /** Gives an upload its final name, which must be free; from `onMove` on it may be ours. */
   publish(path: string, signal: AbortSignal, onMove?: () => void): Promise<void>;
+  /** Copies the files of the local folder `from` to the folder `path`, which nobody else writes to. */
+  uploadFolder(from: string, path: string, onProgress: (bytes: number) => void, signal: AbortSignal): Promise<void>;
+  /** Copies the files of the folder `path` to the local folder `to`. */
+  downloadFolder(path: string, to: string, onProgress: (bytes: number) => void, signal: AbortSignal): Promise<void>;
+  /** Removes a folder and those in it, where they are empty; where that fails they stay. */
+  removeFolder(path: string, signal: AbortSignal): Promise<void>;
   /** Starts reading an object; nothing comes of one that is missing, so `stat` it first. */
   open(path: string): Child;
   /** Makes objects outlast a power failure, where the remote is a local folder: elsewhere that is the storage's business. */
@@ -68,6 +76,9 @@ const FORBIDDEN = /access ?denied|forbidden|permission[ _]denied|not permitted|i
 /** Storages where rclone's own checksum only repeats what it holds in memory; our SHA-256 stands in the manifest. */
 const SKIP_CHECKSUM = new Set(['local', 's3', 'alias']);
 
+/** rclone tells its count of bytes every few seconds. */
+const STATISTICS = ['--use-json-log', '--stats=5s', '--stats-log-level=NOTICE'];
+
 const isKeyOf = (path: string, key: string): boolean => key === path || key.endsWith(`/${path}`);
 
 export function createRemote(rclone: Rclone, location: Location, backend: Backend): Remote {
@@ -83,19 +94,35 @@ export function createRemote(rclone: Rclone, location: Location, backend: Backen
   };
   const checksumFlags = backend.types.every((type) => SKIP_CHECKSUM.has(type)) ? ['--ignore-checksum'] : [];
 
+  const list = async (folder: string, signal: AbortSignal): Promise<Listing> => {
+    // A volume's own folder, which only root may read, must not fail the listing of everybody else.
+    const flags = ['--recursive', '--files-only', '--no-modtime', '--no-mimetype', '--exclude=/lost+found/**'];
+    const place = folder === '' ? location.path : at(folder);
+    const output = await rclone.run({ verb: ['lsjson'], flags, paths: [place] }, signal);
+    if (isMissing(output.exit)) return new Map();
+    const title = folder === '' ? location.title : joinPath(location.title, folder);
+    if (!hasSucceeded(output.exit)) throw rcloneError(`lsjson ${title}`, output.exit, output.stderr);
+    const entries = parse(listingSchema, output.stdout, `the listing of ${title}`);
+    return new Map(entries.map((entry) => [folder === '' ? entry.Path : `${folder}/${entry.Path}`, entry.Size]));
+  };
+  const copy = async (from: string, to: string, onProgress: (bytes: number) => void, signal: AbortSignal) => {
+    const flags = ['--no-check-dest', ...STATISTICS];
+    const output = await rclone.run({ verb: ['copy'], flags, paths: [from, to] }, signal, readStatistics(onProgress));
+    if (!hasSucceeded(output.exit)) throw rcloneError(`copy ${location.title}`, output.exit, output.stderr);
+  };
+
   const remote: Remote = {
     title: location.title,
     backend,
     uploadPath: (path) => (backend.isAtomic ? path : path + PARTIAL_SUFFIX),
 
-    async list(signal) {
-      // A volume's own folder, which only root may read, must not fail the listing of everybody else.
-      const flags = ['--recursive', '--files-only', '--no-modtime', '--no-mimetype', '--exclude=/lost+found/**'];
-      const output = await rclone.run({ verb: ['lsjson'], flags, paths: [location.path] }, signal);
-      if (isMissing(output.exit)) return new Map();
-      if (!hasSucceeded(output.exit)) throw rcloneError(`lsjson ${location.title}`, output.exit, output.stderr);
-      const entries = parse(listingSchema, output.stdout, `the listing of ${location.title}`);
-      return new Map(entries.map((entry) => [entry.Path, entry.Size]));
+    list: (signal) => list('', signal),
+    listFolder: list,
+    uploadFolder: (from, path, onProgress, signal) => copy(from, at(path), onProgress, signal),
+    downloadFolder: (path, to, onProgress, signal) => copy(at(path), to, onProgress, signal),
+
+    async removeFolder(path, signal) {
+      await rclone.run({ verb: ['rmdirs'], paths: [at(path)] }, signal).catch(() => {});
     },
 
     async stat(path, signal) {
@@ -161,9 +188,8 @@ export function createRemote(rclone: Rclone, location: Location, backend: Backen
 
     upload(path, chunkBytes, onProgress) {
       const parts = chunkBytes === undefined || !backend.parts ? [] : [`${backend.parts.flag}=${chunkBytes}B`];
-      const stats = ['--use-json-log', '--stats=5s', '--stats-log-level=NOTICE'];
       return rclone.start(
-        { verb: ['rcat'], flags: [...checksumFlags, ...parts, ...stats], paths: [at(remote.uploadPath(path))] },
+        { verb: ['rcat'], flags: [...checksumFlags, ...parts, ...STATISTICS], paths: [at(remote.uploadPath(path))] },
         readStatistics(onProgress),
       );
     },

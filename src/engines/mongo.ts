@@ -1,0 +1,21 @@
+import type { Engine } from './engine.ts';
+import { mongodumpVersion, planMongoDump } from './mongoDump.ts';
+import { discoverMongo, inspectMongo } from './mongoInspect.ts';
+import { planMongoRestore } from './mongoRestore.ts';
+import { inspectMongoTarget } from './mongoTarget.ts';
+
+export const mongo = {
+  name: 'mongo',
+  title: 'MongoDB',
+  defaultPort: 27017,
+  defaultUser: undefined,
+  uriSchemes: ['mongodb', 'mongodb+srv'],
+  dumpsServer: true,
+  modes: ['stream', 'file', 'directory', 'tar'],
+  tool: mongodumpVersion,
+  inspect: inspectMongo,
+  discover: discoverMongo,
+  planDump: planMongoDump,
+  inspectTarget: inspectMongoTarget,
+  planRestore: planMongoRestore,
+} satisfies Engine;

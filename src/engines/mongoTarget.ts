@@ -1,0 +1,72 @@
+import type { DriverAnswer, DriverQuestion } from '../core/command.ts';
+import type { Connection } from '../core/connection.ts';
+import { ConfigError } from '../core/errors.ts';
+import type { Target, TargetFacts } from './engine.ts';
+import {
+  buildInfo,
+  collectionList,
+  databaseList,
+  isInternal,
+  listCollections,
+  mongoFacts,
+  namesOf,
+  readDocument,
+} from './mongoAnswers.ts';
+import { driverLogin } from './mongoConnection.ts';
+
+/** One database is asked what collections it holds, a whole server what databases. */
+export function inspectMongoTarget(connection: Connection, facts: TargetFacts): DriverQuestion<Target> {
+  const { database } = connection;
+  const dumped = mongoFacts.parse(facts).database;
+  if (database === '' && typeof dumped === 'string') {
+    throw new ConfigError(
+      `the backup is of one database, and the target names none; right is --database ${JSON.stringify(dumped)}, or another name`,
+    );
+  }
+  // What the server says of it comes late: at the first collection.
+  if (/[/\\. "$\0]/.test(database) || Buffer.byteLength(database) > 63) {
+    throw new ConfigError(
+      `${JSON.stringify(database)} is no name of a mongo database: right are up to 63 bytes without / \\ . " $ and space`,
+    );
+  }
+  // A login that does not see all databases must not take a full server for an empty one.
+  const databases = { database: 'admin', command: { listDatabases: 1, nameOnly: true, authorizedDatabases: false } };
+  const what = database === '' ? databases : listCollections(database);
+  return {
+    driver: 'mongo',
+    login: driverLogin(connection),
+    commands: [{ database: 'admin', command: { buildInfo: 1 } }, what],
+    parse: ([build, held], { authSource }) => {
+      const { version } = readDocument(buildInfo, build);
+      const { notes, ...target } = database === '' ? describeServer(held) : describeDatabase(held);
+      return {
+        ...target,
+        missingRoles: [],
+        title: `MongoDB ${version}`,
+        major: Number.parseInt(version, 10),
+        notes: { ...notes, ...(authSource !== undefined && { authSource }) },
+      };
+    },
+  };
+}
+
+type Held = Pick<Target, 'exists' | 'holds'> & { readonly notes: TargetFacts };
+
+function describeServer(answer: DriverAnswer | undefined): Held {
+  const databases = namesOf(readDocument(databaseList, answer));
+  const shown = databases.slice(0, 5).join(', ') + (databases.length > 5 ? ` and ${databases.length - 5} more` : '');
+  const holds = databases.length === 0 ? '' : `the database${databases.length > 1 ? 's' : ''} ${shown}`;
+  return { exists: true, holds, notes: { databases } };
+}
+
+/** A database is there as long as it holds something. */
+function describeDatabase(answer: DriverAnswer | undefined): Held {
+  const found = readDocument(collectionList, answer).cursor.firstBatch.filter(({ name }) => !isInternal(name));
+  const views = found.filter(({ type }) => type === 'view').length;
+  const counts = [
+    [found.length - views, 'collection'],
+    [views, 'view'],
+  ] as const;
+  const holds = counts.filter(([count]) => count > 0).map(([count, kind]) => `${count} ${kind}${count > 1 ? 's' : ''}`);
+  return { exists: found.length > 0, holds: holds.join(', '), notes: { collections: found.map(({ name }) => name) } };
+}

@@ -1,0 +1,26 @@
+import type { Engine } from './engine.ts';
+import { mysqldumpVersion, planMysqlDump } from './mysqlDump.ts';
+import { type Flavor, MARIADB, MYSQL } from './mysqlFlavor.ts';
+import { discoverMysql, inspectMysql } from './mysqlInspect.ts';
+import { planMysqlRestore } from './mysqlRestore.ts';
+import { inspectMysqlTarget } from './mysqlTarget.ts';
+
+const createEngine = (flavor: Flavor) =>
+  ({
+    name: flavor.name,
+    title: flavor.title,
+    defaultPort: 3306,
+    defaultUser: 'root',
+    uriSchemes: flavor.uriSchemes,
+    modes: ['stream', 'file', 'directory', 'tar'],
+    maintenanceDatabase: 'information_schema',
+    tool: mysqldumpVersion(flavor),
+    inspect: inspectMysql(flavor),
+    discover: discoverMysql(flavor),
+    planDump: planMysqlDump(flavor),
+    inspectTarget: inspectMysqlTarget(flavor),
+    planRestore: planMysqlRestore(flavor),
+  }) satisfies Engine;
+
+export const mysql = createEngine(MYSQL);
+export const mariadb = createEngine(MARIADB);

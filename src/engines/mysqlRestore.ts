@@ -1,0 +1,155 @@
+import { type Command, SCRATCH } from '../core/command.ts';
+import { ConfigError } from '../core/errors.ts';
+import { DUMP, type RestorePlan, type RestoreRequest } from './engine.ts';
+import { myloader } from './mydumper.ts';
+import { mysqlAccount, mysqlClient, mysqlName } from './mysqlConnection.ts';
+import type { Flavor } from './mysqlFlavor.ts';
+import { type MysqlFacts, mysqlFacts } from './mysqlInspect.ts';
+
+/**
+ * Neither server can undo what creates a table: a restore that fails, or our own sudden death, which is an end of input,
+ * leaves what was loaded until then. That is said, and the target is empty or was to be emptied.
+ */
+export const planMysqlRestore =
+  (flavor: Flavor) =>
+  (request: RestoreRequest): RestorePlan => {
+    const facts = mysqlFacts.parse(request.facts);
+    refuseNamedDatabase(request, facts);
+    const plan =
+      request.format === 'mydumper' ? planFolder(flavor, request, facts) : planScript(flavor, request, facts);
+    const definers = missingDefiners(request);
+    return {
+      ...plan,
+      prepare: [...(definers.length > 0 ? prepareDefiners(flavor, request, definers) : []), ...plan.prepare],
+      isAtomic: false,
+      finish: [],
+    };
+  };
+
+function refuseNamedDatabase({ connection }: RestoreRequest, { createsDatabase }: MysqlFacts): void {
+  if (createsDatabase === '*')
+    throw new ConfigError(
+      'this dump was made with --all-databases and restores over every database that it holds, wherever it is sent: give it to the client yourself',
+    );
+  if (createsDatabase === undefined || createsDatabase === connection.database) return;
+  throw new ConfigError(
+    `this dump was made with --databases and restores over the database ${JSON.stringify(createsDatabase)} wherever it is sent: it cannot be restored under another name`,
+  );
+}
+
+type Steps = Pick<RestorePlan, 'prepare' | 'filters' | 'load'>;
+
+/** What empties the target stands before the dump, so that it happens as late as possible. */
+function planScript(flavor: Flavor, request: RestoreRequest, facts: MysqlFacts): Steps {
+  const { connection, target, format, replace, mode } = request;
+  if (format !== 'sql' || mode === 'directory' || mode === 'tar')
+    throw new ConfigError(
+      `a ${flavor.name} dump of the format ${format} in the mode ${mode} cannot be restored by this version`,
+    );
+  const bringsDatabase = facts.createsDatabase !== undefined;
+  const empties = replace && target.exists;
+  return {
+    prepare: target.exists || bringsDatabase ? [] : [createDatabase(flavor, request, facts)],
+    filters: [
+      ...(target.notes?.knowsSandboxLine === false ? [WITHOUT_SANDBOX_LINE] : []),
+      ...(empties ? [prepend(emptyDatabase(request, facts))] : []),
+    ],
+    load: mysqlClient(flavor, connection, [
+      ...LOAD_ARGS,
+      ...(bringsDatabase ? [] : [`--database=${connection.database}`]),
+    ]),
+  };
+}
+
+/** Clients of MariaDB from before 2024 take the \\- in it for a command, and stop. */
+const WITHOUT_SANDBOX_LINE: Command = {
+  file: 'sed',
+  args: ['1{/^\\/\\*M!999999\\\\- enable the sandbox mode \\*\\/ *$/d;}'],
+  env: { LC_ALL: 'C' },
+};
+
+/** As a file of the private folder, which stands before what comes on standard input. */
+const prepend = (text: string): Command => ({
+  file: 'cat',
+  args: [`${SCRATCH}/before.sql`, '-'],
+  files: { 'before.sql': text },
+});
+
+/**
+ * In binary mode a carriage return or a NUL is what it is, and the client obeys nothing in a dump but DELIMITER: neither \\!
+ * nor source. What a dump without its head does not say is said for it.
+ */
+const LOAD_ARGS: readonly string[] = [
+  '--binary-mode',
+  '--max-allowed-packet=1G',
+  "--init-command=SET SESSION FOREIGN_KEY_CHECKS = 0, UNIQUE_CHECKS = 0, SQL_MODE = 'NO_AUTO_VALUE_ON_ZERO'",
+];
+
+function planFolder(flavor: Flavor, request: RestoreRequest, facts: MysqlFacts): Steps {
+  const { connection, target, replace } = request;
+  const before = [
+    ...(target.exists ? [] : [createDatabase(flavor, request, facts)]),
+    ...(target.exists && replace ? [{ ...mysqlClient(flavor, connection), input: emptyDatabase(request, facts) }] : []),
+  ];
+  return { prepare: before, filters: [], load: myloader(flavor, connection, DUMP, facts.sourceDatabase) };
+}
+
+/** Characters of a name that no server has another meaning for. */
+const SAFE = /^\w+$/;
+
+const localeOf = ({ charset, collation }: MysqlFacts): string =>
+  [
+    charset !== undefined && SAFE.test(charset) ? ` CHARACTER SET ${charset}` : '',
+    collation !== undefined && SAFE.test(collation) ? ` COLLATE ${collation}` : '',
+  ].join('');
+
+const createDatabase = (flavor: Flavor, { connection }: RestoreRequest, facts: MysqlFacts): Command => ({
+  ...mysqlClient(flavor, connection),
+  input: `CREATE DATABASE ${mysqlName(connection.database)}${localeOf(facts)};\n`,
+});
+
+/** The first statement changes nothing, and fails before anything is dropped where the server lacks the collation. */
+function emptyDatabase({ connection }: RestoreRequest, facts: MysqlFacts): string {
+  const name = mysqlName(connection.database);
+  const create = (condition: string) => `CREATE DATABASE ${condition}${name}${localeOf(facts)};`;
+  return [
+    "SET SESSION sql_mode = '', lock_wait_timeout = 60;",
+    create('IF NOT EXISTS '),
+    `DROP DATABASE ${name};`,
+    create(''),
+    `USE ${name};`,
+    "SET SESSION lock_wait_timeout = DEFAULT, sql_mode = 'NO_AUTO_VALUE_ON_ZERO';",
+    '',
+  ].join('\n');
+}
+
+function missingDefiners({ target }: RestoreRequest): readonly string[] {
+  const noted = target.notes?.missingDefiners;
+  return Array.isArray(noted) ? noted.filter((name) => typeof name === 'string') : [];
+}
+
+const prepareDefiners = (flavor: Flavor, request: RestoreRequest, definers: readonly string[]): Command[] => [
+  ...(request.createRoles ? [createDefiners(flavor, request, definers)] : []),
+  warnOfDefiners(request, definers),
+];
+
+/** Locked, without a password and without rights, which only the operator can know. */
+const createDefiners = (flavor: Flavor, { connection }: RestoreRequest, definers: readonly string[]): Command => ({
+  ...mysqlClient(flavor, connection),
+  input: [
+    "SET SESSION sql_mode = '';",
+    ...definers.map((name) => `CREATE USER IF NOT EXISTS ${mysqlAccount(name)} ACCOUNT LOCK;`),
+    '',
+  ].join('\n'),
+});
+
+/** What a preparing command writes on standard error is a warning. */
+function warnOfDefiners({ target, createRoles }: RestoreRequest, definers: readonly string[]): Command {
+  const names = definers.map(mysqlAccount).join(', ');
+  const what = createRoles ? `${names}, now created, have no rights` : `${target.title} has no ${names}`;
+  return {
+    file: 'sed',
+    args: ['-n', 'w /dev/stderr'],
+    input: `${what}, in whose name views, triggers, procedures or events of the backup run: those fail when they are used, until the accounts have the rights; best before the restore\n`,
+  };
+}

@@ -1,0 +1,20 @@
+import type { Engine } from './engine.ts';
+import { planRedisDump, redisCliVersion } from './redisDump.ts';
+import { inspectRedis, inspectRedisTarget } from './redisInspect.ts';
+import { planRedisRestore } from './redisRestore.ts';
+
+export const redis = {
+  name: 'redis',
+  title: 'Redis',
+  defaultPort: 6379,
+  defaultUser: undefined,
+  uriSchemes: ['redis', 'rediss'],
+  tlsScheme: 'rediss',
+  isWhole: true,
+  modes: ['stream', 'file'],
+  tool: redisCliVersion,
+  inspect: inspectRedis,
+  planDump: planRedisDump,
+  inspectTarget: inspectRedisTarget,
+  planRestore: planRedisRestore,
+} satisfies Engine;

@@ -1,0 +1,188 @@
+import type { Command } from '../core/command.ts';
+import { DumpError, describeError, RemoteError, VerifyError } from '../core/errors.ts';
+import { type Manifest, VERDICT_SUFFIX, type Verdict } from '../core/manifest.ts';
+import { formatBytes } from '../core/units.ts';
+import { createDigest } from '../pipeline/digest.ts';
+import { type Producer, relay } from '../pipeline/relay.ts';
+import { type Child, stopChild } from '../process/child.ts';
+import type { Scratch } from '../process/scratch.ts';
+import { type Backup, storedObjects } from '../remote/catalog.ts';
+import type { Progress } from './progress.ts';
+import { cleanupSignal, type Session, startTool } from './session.ts';
+import { type StallWatch, watchStall } from './stall.ts';
+
+/** A backup that is read from the session's own remote. */
+export interface Reading {
+  readonly session: Session;
+  readonly scratch: Scratch;
+  readonly backup: Backup;
+}
+
+/** Looked at first: reading a name that is not there gives nothing, and no error. */
+export async function expectThere({ session: { remote, host }, backup: { path, manifest } }: Reading): Promise<void> {
+  const listing = manifest.files ? await remote.listFolder(path, host.signal) : undefined;
+  for (const object of storedObjects(manifest, path)) {
+    const bytes = listing ? listing.get(object.path) : await remote.stat(object.path, host.signal);
+    if (bytes === object.bytes) continue;
+    throw new VerifyError(
+      `${object.path} has ${bytes ?? 'no'} bytes, its manifest says ${object.bytes}; the target was not touched`,
+    );
+  }
+}
+
+interface Passing {
+  readonly progress: Progress;
+  readonly trailer?: string | undefined;
+}
+
+/** The artifact through a chain of commands, of which the last takes it in. */
+export async function pass(reading: Reading, chain: readonly Command[], { progress, trailer }: Passing): Promise<void> {
+  const { session, scratch } = reading;
+  const { host } = session;
+  const source = openSource(reading, progress);
+  await using started = new AsyncDisposableStack();
+  started.defer(() => stopChild(source.child, 500));
+  const stages: Producer[] = [source];
+  for (const command of chain) {
+    const child = await startTool(host, scratch, command);
+    started.defer(() => stopChild(child, 500));
+    stages.push({ child, fail: (message: string) => new DumpError(message) });
+  }
+  const sink = stages.pop()!;
+  const last = stages.pop()!;
+  sink.child.stdout.resume();
+  using stall = watchSource(session, source.child, progress);
+  await relay([...stages, { ...last, trailer }], sink, AbortSignal.any([host.signal, stall.signal]));
+}
+
+/** A remote that gives nothing more must not hold the target's locks for ever. A client that is busy with what it has may take its time. */
+function watchSource({ host }: Session, { stdout }: Child, progress: Progress): StallWatch {
+  const stall = watchStall(host.clock, host.config.stallTimeoutMs, async () => {
+    if (stdout.isPaused() || stdout.readableEnded) stall.touch();
+    return progress.bytes();
+  });
+  return stall;
+}
+
+/** What is read again to find out whether it is the cause. More would keep the operator waiting for an error that we know. */
+const READ_AGAIN_BYTES = 1024 ** 3;
+
+/** A damaged dump may fail in whatever reads it, before the end where its hash would tell. Throws `VerifyError`. */
+export async function expectSound(reading: Reading): Promise<void> {
+  const { session, scratch, backup } = reading;
+  const { host } = session;
+  if (backup.manifest.bytes > READ_AGAIN_BYTES) return;
+  const child = await startTool(host, scratch, { file: 'cat', args: [] });
+  child.stdout.resume();
+  const again = relay([openSource(reading)], { child, fail: (message) => new DumpError(message) }, host.signal);
+  await again.catch((error: unknown) => {
+    if (error instanceof VerifyError) throw error;
+  });
+}
+
+function openSource(reading: Reading, progress?: Progress): Producer {
+  const { session, backup } = reading;
+  const { remote } = session;
+  const { manifest, path } = backup;
+  const digest = createDigest();
+  return {
+    child: openArtifact(session, path),
+    fail: (message) =>
+      new RemoteError(`${message} (after ${formatBytes(digest.bytes)} of ${formatBytes(manifest.bytes)})`),
+    tap: (chunk) => {
+      digest.add(chunk);
+      progress?.add(chunk.length);
+    },
+    approve: async () => {
+      const found = { bytes: digest.bytes, sha256: digest.sha256() };
+      const problem = compare(found, manifest);
+      if (!problem) return;
+      const again = await readAgain(reading);
+      if (!compare(again, manifest))
+        throw new RemoteError(
+          `${path} came changed from ${remote.title}, and whole when it was read again: restore once more`,
+        );
+      await recordDamage(session, backup, problem);
+      throw new VerifyError(`${path} on ${remote.title} is damaged: ${problem}`);
+    },
+  };
+}
+
+/** Reads all of an artifact that is one object, for its SHA-256 alone. Throws `VerifyError`, and marks it, where that is not right. */
+export async function expectWhole(reading: Reading): Promise<void> {
+  const { session, backup } = reading;
+  const { manifest, path } = backup;
+  if (!compare(await readAgain(reading), manifest)) return;
+  const problem = compare(await readAgain(reading), manifest);
+  if (!problem) return;
+  await recordDamage(session, backup, problem);
+  throw new VerifyError(`${path} on ${session.remote.title} is damaged: ${problem}`);
+}
+
+/** One bad read is no proof against what is stored. */
+async function readAgain({ session, scratch, backup }: Reading): Promise<Stored> {
+  const { host } = session;
+  const digest = createDigest();
+  const child = openArtifact(session, backup.path);
+  const nowhere = await startTool(host, scratch, { file: 'cat', args: [] });
+  nowhere.stdout.resume();
+  const fail = (message: string) => new RemoteError(message);
+  await relay([{ child, fail, tap: digest.add }], { child: nowhere, fail }, host.signal);
+  return { bytes: digest.bytes, sha256: digest.sha256() };
+}
+
+interface Stored {
+  readonly bytes: number;
+  readonly sha256: string;
+}
+
+function openArtifact({ remote }: Session, path: string): Child {
+  const child = remote.open(path);
+  child.stdin.end();
+  return child;
+}
+
+function compare({ bytes, sha256 }: Stored, expected: Stored): string | undefined {
+  if (bytes !== expected.bytes) return `${bytes} bytes came, its manifest says ${expected.bytes}`;
+  return sha256 === expected.sha256 ? undefined : 'its SHA-256 is not the one in its manifest';
+}
+
+/**
+ * From now on the backup is not good: never latest, never counted by retention. One that was removed, or is being
+ * replaced, while we read it says nothing.
+ */
+export async function recordDamage(
+  { remote, host }: Session,
+  { path, manifest }: Backup,
+  reason: string,
+): Promise<void> {
+  const verdict: Verdict = {
+    dbstash: 1,
+    id: manifest.id,
+    at: host.clock.now().toISOString(),
+    level: 'content',
+    ok: false,
+    reason,
+  };
+  try {
+    if (!(await isThere(remote, path, manifest, cleanupSignal(host)))) return;
+    await remote.write(path + VERDICT_SUFFIX, `${JSON.stringify(verdict, null, 2)}\n`, cleanupSignal(host));
+  } catch (error) {
+    host.logger.warn(`that ${path} is damaged could not be written beside it: ${describeError(error)}`);
+  }
+}
+
+/** Whether what the manifest names is what the remote holds, by name and size. */
+async function isThere(
+  remote: Session['remote'],
+  path: string,
+  manifest: Manifest,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const listing = manifest.files ? await remote.listFolder(path, signal) : undefined;
+  const objects = storedObjects(manifest, path);
+  const sizes = await Promise.all(
+    objects.map((object) => listing?.get(object.path) ?? remote.stat(object.path, signal)),
+  );
+  return objects.every(({ bytes }, index) => sizes[index] === bytes);
+}

@@ -1,0 +1,57 @@
+import { planDecryption } from '../pipeline/filters.ts';
+import { type Child, hasSucceeded, stopChild } from '../process/child.ts';
+import type { Scratch } from '../process/scratch.ts';
+import type { Backup } from '../remote/catalog.ts';
+import { type Session, startTool } from './session.ts';
+import { watchStall } from './stall.ts';
+
+/** More than age's header, however many recipients there are, and the first chunk that it can check. */
+const HEAD_BYTES = 256 * 1024;
+
+/** Decrypts the beginning of a backup that is encrypted. Returns why that does not work; undefined where it does. */
+export async function tryIdentity(session: Session, scratch: Scratch, backup: Backup): Promise<string | undefined> {
+  const { host, remote } = session;
+  const { path, manifest } = backup;
+  if (manifest.encryption === null) return undefined;
+  await using started = new AsyncDisposableStack();
+  const keep = (child: Child): Child => {
+    started.defer(() => stopChild(child, 500));
+    return child;
+  };
+  using stall = watchStall(host.clock, host.config.stallTimeoutMs, async () => 0);
+  const signal = AbortSignal.any([host.signal, stall.signal]);
+  signal.addEventListener('abort', () => void started.disposeAsync(), { once: true });
+  const source = keep(remote.open(path));
+  source.stdin.end();
+  const head = await readHead(source);
+  const age = keep(await startTool(host, scratch, planDecryption(host.config.identity)));
+  age.stdin.end(head);
+  const [clear, exit] = await Promise.all([readHead(age), age.exit]);
+  signal.throwIfAborted();
+  // Cut short, it fails in any case: what counts is whether anything came out of it.
+  if (clear.length > 0 || hasSucceeded(exit)) return undefined;
+  return describeRefusal(age.stderrTail());
+}
+
+const NO_MATCH = /no identity matched/;
+
+function describeRefusal(stderr: string): string {
+  if (NO_MATCH.test(stderr)) return 'DECRYPT_IDENTITY is of none of its recipients';
+  const [first = ''] = stderr.split('\n');
+  return first === '' ? 'age gives nothing' : first;
+}
+
+async function readHead({ stdout }: Child): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  try {
+    for await (const chunk of stdout as AsyncIterable<Buffer>) {
+      chunks.push(chunk);
+      bytes += chunk.length;
+      if (bytes >= HEAD_BYTES) break;
+    }
+  } catch {
+    // What did not come is missed by the reader.
+  }
+  return Buffer.concat(chunks);
+}

@@ -1,0 +1,65 @@
+import type { Connection } from '../core/connection.ts';
+import { ConfigError, DbstashError, DumpError } from '../core/errors.ts';
+import type { Manifest } from '../core/manifest.ts';
+import { readCatalogs } from './catalogs.ts';
+import { expectRestorable, type Restored, type RestoreOptions, restore } from './restore.ts';
+import type { Session } from './session.ts';
+
+export interface RunRestoreOptions extends Omit<RestoreOptions, 'name' | 'connection' | 'series' | 'at'> {
+  /** Where the database of this name goes; without one, what belongs to the whole server. */
+  readonly target: (database: string | undefined) => Connection;
+}
+
+/**
+ * Restores all backups of a run, what belongs to the server first. Stops at the first that fails, and says which are done.
+ * `onRestored` is called after each.
+ */
+export async function restoreRun(
+  session: Session,
+  run: string,
+  { target, ...options }: RunRestoreOptions,
+  onRestored: (restored: Restored) => void,
+): Promise<void> {
+  const found = await readCatalogs(session, session.host.signal);
+  const manifests = new Map(
+    found.flatMap(({ catalog }) =>
+      catalog.backups.flatMap(({ manifest }) => (manifest.run === run ? [[manifest.id, manifest] as const] : [])),
+    ),
+  );
+  if (manifests.size === 0)
+    throw new DbstashError(`there is no backup of the run ${run}: dbstash list --json shows them`);
+  const isGlobal = ({ target: facts }: Manifest) => facts.part === 'globals';
+  const ordered = [...manifests.values()].sort(
+    (a, b) => Number(isGlobal(b)) - Number(isGlobal(a)) || (a.database < b.database ? -1 : 1),
+  );
+  const plans = ordered.map((manifest) => ({
+    artifact: manifest.artifact,
+    options: { ...options, name: manifest.id, at: undefined, connection: target(databaseOf(session, manifest)) },
+  }));
+  // All are looked at before the first is touched.
+  for (const plan of plans) await expectRestorable(session, plan.options);
+  const done: string[] = [];
+  for (const plan of plans) {
+    try {
+      onRestored(await restore(session, plan.options));
+      done.push(plan.artifact);
+    } catch (error) {
+      throw explainHalf(error, plan.artifact, done, plans.length);
+    }
+  }
+}
+
+/** Undefined for what belongs to the whole server, or is all of it. */
+function databaseOf({ engine }: Session, { database, target }: Manifest): string | undefined {
+  if (target.part === 'globals' || engine.isWhole) return undefined;
+  return engine.dumpsServer && database === 'all' ? undefined : database;
+}
+
+/** Once something was restored, "nothing was touched" is true no more. */
+function explainHalf(error: unknown, artifact: string, done: readonly string[], count: number): unknown {
+  if (!(error instanceof DbstashError)) return error;
+  const message = `${artifact}: ${error.message} (restored before it: ${done.join(', ') || 'none'}; not tried: ${count - done.length - 1})`;
+  if (error instanceof ConfigError && done.length > 0) return new DumpError(message, { cause: error });
+  error.message = message;
+  return error;
+}
