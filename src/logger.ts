@@ -1,4 +1,4 @@
-import { constants, openSync, writeSync } from 'node:fs';
+import { constants, fstatSync, openSync, writeSync } from 'node:fs';
 import pino from 'pino';
 import type { Clock } from './core/clock.ts';
 import { describeError } from './core/errors.ts';
@@ -45,7 +45,8 @@ export interface LoggerOptions {
  * Elsewhere synchronous, unlike `process.stderr`, which loses lines at an exit; a reader that went away ends only the log.
  */
 export function openStderr(): LoggerOptions['write'] {
-  const fd = openAnew('/proc/self/fd/2');
+  // In a file that others write to as well, the place to write at is shared only by those who did not open it anew.
+  const fd = fstatSync(2).isFile() ? undefined : openAnew('/proc/self/fd/2');
   if (fd !== undefined) return writeWithoutWaiting(fd);
   const stderr = pino.destination({ dest: 2, sync: true });
   return (line) => void stderr.write(line);

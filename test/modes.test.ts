@@ -120,6 +120,26 @@ describeWith(TOOLS, 'a PostgreSQL database travels', () => {
     expect(readdirSync(remote.remote)).not.toContain(first.artifact);
   });
 
+  it(
+    'F06: as a directory of which a run died is swept a day later, with its folder, and nothing else',
+    TIMEOUT,
+    async () => {
+      await using remote = await startRemote('local');
+      const env = envOf(remote, 'small', { BACKUP_MODE: 'directory' });
+      const { artifact, id, series } = await makeBackup(env);
+      const files = [...(await remote.list()).keys()].filter((path) => path.startsWith(`${artifact}/`));
+      await remote.remove(`${artifact}.manifest.json`);
+      const days = (count: number) => new Date(Date.now() - count * 86_400_000).toISOString();
+      const record = { dbstash: 1, id, run: id, series, startedAt: days(3), refreshedAt: days(2) };
+      const objects = [artifact, ...files, `${artifact}.manifest.json`];
+      await remote.write(`${artifact}.${id}.pending.json`, JSON.stringify({ ...record, objects }));
+      await remote.write('notes.txt', 'mine');
+      const run = await runDbstash(['prune'], env);
+      expect(run, run.stderr).toMatchObject({ exitCode: 0 });
+      expect(readdirSync(remote.remote)).toEqual(['notes.txt']);
+    },
+  );
+
   it('F01: as nothing at all where the dump fails: not even a record is written', TIMEOUT, async () => {
     for (const mode of ['file', 'tar', 'directory']) {
       await using remote = await startRemote('local');

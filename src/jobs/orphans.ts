@@ -38,7 +38,7 @@ export async function sweepOrphans(
     for (const object of outermost(record.objects)) {
       if (!catalog.listing.has(object)) await abortUpload(session, object, signal);
     }
-    const folder = record.objects.find((object) => objects.some((left) => left.startsWith(`${object}/`)));
+    const folder = objects.map((object) => folderOf(object, record.objects)).find((found) => found !== undefined);
     if (folder !== undefined) await session.remote.removeFolder(folder, signal);
     await session.remote.remove([recordPath], session.scratch.path, signal);
     removed.push(...objects, recordPath);
@@ -57,20 +57,18 @@ const ofSeries = (catalog: Catalog, session: Session): readonly Orphan[] =>
 
 /** Removes an orphan's objects, but not its record. Throws `RemoteError`. */
 export async function removeLeft(session: Session, { record, objects }: Orphan, signal: AbortSignal): Promise<void> {
-  const named = new Set([
-    ...outermost(record.objects),
-    ...objects.filter((object) => !isInside(object, record.objects)),
-  ]);
+  // Of a folder the folder itself: its files, of which there may be very many, have no manifest of their own.
+  const named = new Set(objects.map((object) => folderOf(object, record.objects) ?? object));
   await expectUnclaimed(session, [...named], signal);
   await session.remote.remove(objects, session.scratch.path, signal);
 }
 
-const isInside = (object: string, others: readonly string[]): boolean =>
-  others.some((other) => object.startsWith(`${other}/`));
+const folderOf = (object: string, others: readonly string[]): string | undefined =>
+  others.find((other) => object.startsWith(`${other}/`));
 
-/** Without the files of a folder, of which there may be very many. */
+/** Without the files of a folder, which stands first. */
 const outermost = (objects: readonly string[]): readonly string[] =>
-  objects.filter((object) => !isInside(object, objects.slice(0, 1)));
+  objects.filter((object) => folderOf(object, objects.slice(0, 1)) === undefined);
 
 /** The listing may have been cut short: the manifests are looked for once more before anything goes. */
 async function expectUnclaimed(
