@@ -212,10 +212,8 @@ async function measure(pid: number, tempDir: string): Promise<Footprint> {
   await waitFor(
     () => {
       if (childrenOf(pid).length === 0) {
-        looks.push({
-          descriptors: readdirSync(`/proc/${pid}/fd`).length,
-          entries: readdirSync(tempDir, { recursive: true }).length,
-        });
+        const entries = countEntries(tempDir);
+        if (entries !== undefined) looks.push({ descriptors: readdirSync(`/proc/${pid}/fd`).length, entries });
       }
       return looks.length > 150;
     },
@@ -223,6 +221,15 @@ async function measure(pid: number, tempDir: string): Promise<Footprint> {
   );
   const least = (pick: (look: Footprint) => number) => Math.min(...looks.map(pick));
   return { descriptors: least((look) => look.descriptors), entries: least((look) => look.entries) };
+}
+
+/** Undefined where a folder went while we looked. */
+function countEntries(folder: string): number | undefined {
+  try {
+    return readdirSync(folder, { recursive: true }).length;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Those that have ended but that nobody has waited for are children, too. */
