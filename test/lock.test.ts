@@ -145,35 +145,19 @@ describe.concurrent('F22: the lock of a series', () => {
     expect(second, second.stderr).toMatchObject({ exitCode: 0 });
   });
 
-  it('that was lost while its holder was frozen ends the run when it goes on, uncommitted', TIMEOUT, async () => {
-    await using stage = await openStage({ stops: [0] });
+  it.each([
+    ['while its holder was frozen ends the run when it goes on, uncommitted', 'dump@0', { stops: [0] }],
+    ['on the way to the commit is noticed before it', 'call', { rclone: { call: 'moveto*' } }],
+  ])('that was lost %s', TIMEOUT, async (_, gate, options) => {
+    await using stage = await openStage(options);
     await using frozen = startDbstash(['backup'], stage.env);
-    await stage.gates.arrived('dump@0');
+    await stage.gates.arrived(gate);
     frozen.kill('SIGSTOP');
     expireLeases(stage.tempDir);
     const second = await runDbstash(['backup'], free(stage));
     expect(second, second.stderr).toMatchObject({ exitCode: 0 });
 
-    stage.gates.open('dump@0');
-    frozen.kill('SIGCONT');
-    const run = await frozen.exited;
-    expect(run, run.stderr).toMatchObject({ exitCode: 1 });
-    expect(run.lines.at(-1)?.message).toContain('run failed: the lock of the series was lost to another run');
-    const [backup, ...others] = await listBackups(stage.env);
-    expect(others).toEqual([]);
-    expect(await artifacts(stage.remote)).toEqual([backup!.artifact]);
-  });
-
-  it('that was lost on the way to the commit is noticed before it', TIMEOUT, async () => {
-    await using stage = await openStage({ rclone: { call: 'moveto*' } });
-    await using frozen = startDbstash(['backup'], stage.env);
-    await stage.gates.arrived('call');
-    frozen.kill('SIGSTOP');
-    expireLeases(stage.tempDir);
-    const second = await runDbstash(['backup'], free(stage));
-    expect(second, second.stderr).toMatchObject({ exitCode: 0 });
-
-    stage.gates.open('call');
+    stage.gates.open(gate);
     frozen.kill('SIGCONT');
     const run = await frozen.exited;
     expect(run, run.stderr).toMatchObject({ exitCode: 1 });

@@ -4,6 +4,7 @@ import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { backupEnv, fakePath, listBackups } from './support/backups.ts';
+import { readCommandLines } from './support/commandLines.ts';
 import { runDbstash, startDbstash } from './support/dbstash.ts';
 import { describeWith } from './support/need.ts';
 import { contentOf, quote, type RedisOptions, type RedisServer, startRedis } from './support/redis.ts';
@@ -263,7 +264,7 @@ describeWith(
           isOver = true;
         });
         while (!isOver) {
-          for (const line of commandLines()) seen.add(line);
+          for (const line of readCommandLines()) seen.add(line);
           await new Promise((resolve) => setTimeout(resolve, 5));
         }
         const { exitCode, stdout, stderr } = await run.exited;
@@ -436,7 +437,7 @@ describeWith(
       const { exitCode, stderr } = await run.exited;
       expect(exitCode, stderr).toBe(143);
       expect(stderr).toMatch(/0 may be partly restored/);
-      expect(commandLines().filter((line) => line.includes(env.BACKUP_TEMP_DIR!))).toEqual([]);
+      expect(readCommandLines().filter((line) => line.includes(env.BACKUP_TEMP_DIR!))).toEqual([]);
     });
 
     it('F06 F40: a restore that is killed leaves no server behind either', async ({ skip }) => {
@@ -449,7 +450,7 @@ describeWith(
       await using run = startDbstash(['restore'], { ...env, RESTORE_DB_URI: target.uri() });
       await run.waitForLog(/keys go into the target/);
       const isThere = () =>
-        commandLines().some((line) => line.includes('redis-server') && line.includes(env.BACKUP_TEMP_DIR!));
+        readCommandLines().some((line) => line.includes('redis-server') && line.includes(env.BACKUP_TEMP_DIR!));
       expect(isThere()).toBe(true);
       run.kill('SIGKILL');
       await run.exited;
@@ -647,17 +648,4 @@ async function startOlder(): Promise<AsyncDisposable & { port: number; seen: str
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
   return { port, seen, [Symbol.asyncDispose]: async () => void server.close() };
-}
-
-/** Command lines of all processes, as everybody on the machine can read them. */
-function commandLines(): string[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .flatMap((pid) => {
-      try {
-        return [readFileSync(`/proc/${pid}/cmdline`, 'utf8')];
-      } catch {
-        return [];
-      }
-    });
 }

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import type { DbstashProcess } from './dbstash.ts';
 
 /** Command lines of all processes, as everybody on the machine can read them. */
-function readCommandLines(): string[] {
+export function readCommandLines(): string[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .flatMap((pid) => {
