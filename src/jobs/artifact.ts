@@ -1,12 +1,12 @@
 import type { Command } from '../core/command.ts';
 import { DumpError, describeError, RemoteError, VerifyError } from '../core/errors.ts';
-import { type Manifest, VERDICT_SUFFIX, type Verdict } from '../core/manifest.ts';
+import { VERDICT_SUFFIX, type Verdict } from '../core/manifest.ts';
 import { formatBytes } from '../core/units.ts';
 import { createDigest } from '../pipeline/digest.ts';
 import { type Producer, relay } from '../pipeline/relay.ts';
 import { type Child, stopChild } from '../process/child.ts';
 import type { Scratch } from '../process/scratch.ts';
-import { type Backup, storedObjects } from '../remote/catalog.ts';
+import { type Backup, measureStored, storedObjects } from '../remote/catalog.ts';
 import type { Progress } from './progress.ts';
 import { cleanupSignal, type Session, startTool } from './session.ts';
 import { type StallWatch, watchStall } from './stall.ts';
@@ -20,9 +20,9 @@ export interface Reading {
 
 /** Looked at first: reading a name that is not there gives nothing, and no error. */
 export async function expectThere({ session: { remote, host }, backup: { path, manifest } }: Reading): Promise<void> {
-  const listing = manifest.files ? await remote.listFolder(path, host.signal) : undefined;
+  const found = await measureStored(remote, manifest, path, host.signal);
   for (const object of storedObjects(manifest, path)) {
-    const bytes = listing ? listing.get(object.path) : await remote.stat(object.path, host.signal);
+    const bytes = found.get(object.path);
     if (bytes === object.bytes) continue;
     throw new VerifyError(
       `${object.path} has ${bytes ?? 'no'} bytes, its manifest says ${object.bytes}; the target was not touched`,
@@ -165,24 +165,10 @@ export async function recordDamage(
     reason,
   };
   try {
-    if (!(await isThere(remote, path, manifest, cleanupSignal(host)))) return;
+    const found = await measureStored(remote, manifest, path, cleanupSignal(host));
+    if (storedObjects(manifest, path).some((object) => found.get(object.path) !== object.bytes)) return;
     await remote.write(path + VERDICT_SUFFIX, `${JSON.stringify(verdict, null, 2)}\n`, cleanupSignal(host));
   } catch (error) {
     host.logger.warn(`that ${path} is damaged could not be written beside it: ${describeError(error)}`);
   }
-}
-
-/** Whether what the manifest names is what the remote holds, by name and size. */
-async function isThere(
-  remote: Session['remote'],
-  path: string,
-  manifest: Manifest,
-  signal: AbortSignal,
-): Promise<boolean> {
-  const listing = manifest.files ? await remote.listFolder(path, signal) : undefined;
-  const objects = storedObjects(manifest, path);
-  const sizes = await Promise.all(
-    objects.map((object) => listing?.get(object.path) ?? remote.stat(object.path, signal)),
-  );
-  return objects.every(({ bytes }, index) => sizes[index] === bytes);
 }

@@ -1,6 +1,6 @@
 import { describeError, RemoteError } from '../core/errors.ts';
 import { MANIFEST_SUFFIX, type Manifest, parseManifest } from '../core/manifest.ts';
-import { storedObjects } from '../remote/catalog.ts';
+import { measureStored, storedObjects } from '../remote/catalog.ts';
 import type { Remote } from '../remote/remote.ts';
 import type { Claim } from './claim.ts';
 import { withPatience } from './patience.ts';
@@ -56,10 +56,10 @@ async function commit(run: Run, claim: Claim, manifest: Manifest, failure: Error
 
 /** Neither rclone's exit 0 nor its failure proves what lies there: look. */
 async function expectStored({ remote }: Place, manifest: Manifest, signal: AbortSignal): Promise<void> {
-  const { artifact, files } = manifest;
-  const listing = files ? await remote.listFolder(artifact, signal) : undefined;
+  const { artifact } = manifest;
+  const sizes = await measureStored(remote, manifest, artifact, signal);
   for (const { path, bytes } of storedObjects(manifest, artifact)) {
-    const found = listing ? listing.get(path) : await remote.stat(path, signal);
+    const found = sizes.get(path);
     if (found === undefined) throw new RemoteError(`${remote.title} does not hold ${path} after the upload`);
     if (found !== bytes) throw new RemoteError(`${remote.title} holds ${found} bytes of ${path}, ${bytes} were sent`);
   }

@@ -16,7 +16,7 @@ import { holdBackup } from '../lock.ts';
 import { planDecoding } from '../pipeline/filters.ts';
 import { type Producer, relay, type Stage } from '../pipeline/relay.ts';
 import { type Child, stopChild } from '../process/child.ts';
-import { createScratch } from '../process/scratch.ts';
+import { createScratch, type Scratch } from '../process/scratch.ts';
 import type { Backup } from '../remote/catalog.ts';
 import { openTunnel, type Tunnel } from '../ssh.ts';
 import { expectSound, expectThere, expectWhole, pass, type Reading } from './artifact.ts';
@@ -77,7 +77,7 @@ export async function restore(session: Session, given: RestoreOptions): Promise<
     const state = { isTouched: false };
     try {
       await restoreFrom(at(reached, place), options, backup, state);
-      const into = options.connection.database;
+      const into = nameOf(options.connection);
       return { backup, into, durationMs: host.clock.now().getTime() - now.getTime() };
     } catch (error) {
       const isOurs = [RemoteError, VerifyError, TimeoutError].some((kind) => error instanceof kind);
@@ -106,19 +106,8 @@ export async function expectRestorable(session: Session, given: RestoreOptions):
   const { backup, place } = candidate!;
   const options = given.isOwn ? { ...given, connection: toOwn(given.connection, backup) } : given;
   await using scratch = await createScratch(host.config.tempDir, `restore-${host.randomHex(4)}`);
-  const engine = engines[options.connection.engine];
-  expectReadable(engine, backup, host.config.identity);
-  const connection = reached.reach(await followLink(options.connection));
-  const task: Task = {
-    session: at(reached, place),
-    scratch,
-    options,
-    engine,
-    backup,
-    connection,
-    state: { isTouched: false },
-  };
-  await expectReady({ ...options, createRoles: true }, engine, await inspectTarget(task));
+  const task = await createTask(at(reached, place), scratch, options, backup);
+  await expectReady({ ...options, createRoles: true }, task.engine, await inspectTarget(task));
 }
 
 /** A tunnel leads to the configured server, also for another database there; what --to names is reached straight. */
@@ -141,20 +130,31 @@ async function restoreFrom(
 ): Promise<void> {
   const { host } = session;
   await using scratch = await createScratch(host.config.tempDir, `restore-${host.randomHex(4)}`);
-  const engine = engines[options.connection.engine];
-  expectReadable(engine, backup, host.config.identity);
-  const connection = session.reach(await followLink(options.connection));
-  const task: Task = { session, scratch, options, engine, backup, connection, state };
+  const task = await createTask(session, scratch, options, backup, state);
   if (backup.state !== 'good')
     host.logger.warn(`${backup.path} is marked as ${backup.state} (${backup.reason}): it is read once more`);
   const target = await inspectTarget(task);
-  await expectReady(options, engine, target);
+  await expectReady(options, task.engine, target);
   const lease = await holdBackup(host.config.tempDir, backup.manifest.id, host.randomHex(4));
   try {
     await load(task, target);
   } finally {
     await lease?.release();
   }
+}
+
+/** Throws `ConfigError` for a backup that cannot be read. */
+async function createTask(
+  session: Session,
+  scratch: Scratch,
+  options: RestoreOptions,
+  backup: Backup,
+  state: Task['state'] = { isTouched: false },
+): Promise<Task> {
+  const engine = engines[options.connection.engine];
+  expectReadable(engine, backup, session.host.config.identity);
+  const connection = session.reach(await followLink(options.connection));
+  return { session, scratch, options, engine, backup, connection, state };
 }
 
 /** A manifest may come from a newer version, or from anybody who may write to the remote. */

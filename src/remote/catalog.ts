@@ -140,6 +140,18 @@ export const storedObjects = (
 ): readonly { readonly path: string; readonly bytes: number }[] =>
   files?.map((file) => ({ path: `${path}/${file.path}`, bytes: file.bytes })) ?? [{ path, bytes }];
 
+/** What the remote holds now of an artifact: path -> bytes, without what is not there. */
+export async function measureStored(
+  remote: Remote,
+  { files }: Pick<Manifest, 'files'>,
+  path: string,
+  signal: AbortSignal,
+): Promise<Listing> {
+  if (files) return await remote.listFolder(path, signal);
+  const bytes = await remote.stat(path, signal);
+  return new Map(bytes === undefined ? [] : [[path, bytes]]);
+}
+
 function judgeBackup(manifest: Manifest, path: string, listing: Listing, texts: Texts): Backup | undefined {
   // A manifest under another artifact's name is a stray copy: it must vouch for nothing.
   if (baseName(manifest.artifact) !== baseName(path)) return undefined;
