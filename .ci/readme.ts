@@ -1,7 +1,8 @@
 /** Writes the README's tables anew, from the variables and commands that the program itself uses: `node .ci/readme.ts`. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type CommandRow, commands, exitCodes } from '../src/cli.ts';
+import { commands, exitCodes } from '../src/cli.ts';
+import type { CommandRow } from '../src/commands/call.ts';
 import { GROUPS, type Variable, variables } from '../src/config/variables.ts';
 
 const path = join(import.meta.dirname, '../README.md');

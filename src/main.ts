@@ -1,12 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline/promises';
-import { type Edge, runCli } from './cli.ts';
+import { runCli } from './cli.ts';
+import type { Edge } from './commands/call.ts';
 import { type Config, secretsOf } from './config/config.ts';
 import { DbstashError, describeError, EXIT, InterruptedError, type StopSignal } from './core/errors.ts';
 import { createRedactor } from './core/redact.ts';
 import type { Host } from './jobs/session.ts';
 import { createLogger, openStderr } from './logger.ts';
+import { createNotifier } from './notify/index.ts';
 import { killAllChildren } from './process/child.ts';
 import { systemClock } from './process/clock.ts';
 import { version } from './version.ts';
@@ -57,6 +59,8 @@ function createHost(config: Config): Host {
     availableBytes: () => process.availableMemory(),
     signal: controller.signal,
     showProgress: isTerminal && format === 'text' ? showLine : undefined,
+    redact,
+    notifier: createNotifier(),
     version,
   };
 }

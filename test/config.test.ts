@@ -12,7 +12,6 @@ import {
   parseConfig,
   secretsOf,
 } from '../src/config/config.ts';
-import { UNSUPPORTED } from '../src/config/rules.ts';
 import { parseConnection } from '../src/config/uriConnection.ts';
 import { GROUPS, variables } from '../src/config/variables.ts';
 import { ConfigError, EXIT } from '../src/core/errors.ts';
@@ -960,15 +959,6 @@ function thrownBy(action: () => unknown): Error {
   }
   throw new Error('nothing was thrown');
 }
-
-describe('what this release does not have', () => {
-  test.each(Object.keys(UNSUPPORTED))('%s is refused where ignoring it would do something else', (name) => {
-    const { problems } = inspect({ ...LEAST, [name]: 'true' });
-    expect(problems).toHaveLength(1);
-    expect(problems[0]).toMatch(new RegExp(`^${name}: is not `));
-    expect(problemsOf({ ...LEAST, [name]: 'false' })).toEqual([]);
-  });
-});
 
 describe('SSH_HOST', () => {
   const KNOWN = `bastion ssh-ed25519 ${'A'.repeat(68)}`;

@@ -5,6 +5,7 @@ import type { Template } from '../core/naming.ts';
 import type { RetentionPolicy } from '../core/retention.ts';
 import { effectiveSettings, labelOf, resolveConnection, seriesOf } from './database.ts';
 import type { Notes } from './notes.ts';
+import { type NotifyConfig, resolveNotify } from './notify.ts';
 import type { Compression, ShrinkLimit } from './parsers.ts';
 import { type RemoteConfig, resolveRemote } from './remote.ts';
 import { checkRules } from './rules.ts';
@@ -34,6 +35,7 @@ export interface Config {
   /** Read it with `parseSchedule`, which has accepted it. */
   readonly schedule: string;
   readonly onStart: boolean;
+  readonly catchUp: boolean;
   readonly timeZone: string;
   readonly mode: Mode;
   /** Of the dump tool. */
@@ -51,10 +53,16 @@ export interface Config {
   /** Of a run; 0 is none, as for the next. */
   readonly timeoutMs: number;
   readonly stallTimeoutMs: number;
+  readonly retries: number;
+  readonly dryRun: boolean;
   readonly useLock: boolean;
   readonly minBytes: number;
   readonly maxShrink: ShrinkLimit | undefined;
   readonly retention: RetentionPolicy;
+  readonly notify: NotifyConfig;
+  readonly hooks: HooksConfig;
+  /** Port 0: no server. */
+  readonly health: { readonly port: number; readonly host: string | undefined; readonly graceMs: number };
   readonly log: { readonly level: Values['LOG_LEVEL']; readonly format: Values['LOG_FORMAT'] };
   /** Where `restore` goes; it may hold a password. */
   readonly restoreUri: string | undefined;
@@ -64,6 +72,13 @@ export interface Config {
   readonly settings: Settings;
   /** A sentence each, without secrets. */
   readonly warnings: readonly string[];
+}
+
+/** Shell commands of the user. */
+export interface HooksConfig {
+  readonly pre: string | undefined;
+  readonly post: string | undefined;
+  readonly timeoutMs: number;
 }
 
 export interface ConfigSource extends Surroundings {
@@ -99,6 +114,7 @@ export function inspectConfig(source: ConfigSource): Inspection {
   const connection = resolveConnection(values, given, cwd, notes);
   const ssh = resolveSsh(values, given, connection, notes);
   const remote = resolveRemote(values, given, cwd, notes);
+  const notify = resolveNotify(values, notes);
   checkRules(source, values, given, notes);
   notes.warnings.push(...warnOfUnknown(env));
   const { problems, warnings } = notes;
@@ -110,11 +126,11 @@ export function inspectConfig(source: ConfigSource): Inspection {
     ...effectiveSettings(connection, values, given),
     ...(!isOne && { DB_NAME, BACKUP_SERIES }),
   };
-  const config = assemble(values, { connection, selection, ssh, remote, settings, warnings });
+  const config = assemble(values, { connection, selection, ssh, remote, notify, settings, warnings });
   return { config, settings, problems, warnings };
 }
 
-type Assembled = Pick<Config, 'connection' | 'selection' | 'ssh' | 'remote' | 'settings' | 'warnings'>;
+type Assembled = Pick<Config, 'connection' | 'selection' | 'ssh' | 'remote' | 'notify' | 'settings' | 'warnings'>;
 
 const assemble = (values: Values, parts: Assembled): Config => ({
   ...parts,
@@ -122,6 +138,7 @@ const assemble = (values: Values, parts: Assembled): Config => ({
   ...nameOf(values, parts),
   schedule: values.BACKUP_SCHEDULE,
   onStart: values.BACKUP_ON_START,
+  catchUp: values.BACKUP_CATCH_UP,
   timeZone: values.TZ,
   mode: values.BACKUP_MODE,
   jobs: values.BACKUP_JOBS,
@@ -133,10 +150,14 @@ const assemble = (values: Values, parts: Assembled): Config => ({
   extraArgs: values.DUMP_EXTRA_ARGS,
   timeoutMs: values.BACKUP_TIMEOUT,
   stallTimeoutMs: values.BACKUP_STALL_TIMEOUT,
+  retries: values.BACKUP_RETRIES,
+  dryRun: values.DRY_RUN,
   useLock: values.BACKUP_LOCK,
   minBytes: values.BACKUP_MIN_SIZE,
   maxShrink: values.BACKUP_MAX_SHRINK,
   retention: retentionOf(values),
+  hooks: { pre: values.HOOK_PRE_BACKUP, post: values.HOOK_POST_BACKUP, timeoutMs: values.HOOK_TIMEOUT },
+  health: { port: values.HEALTH_PORT, host: values.HEALTH_HOST, graceMs: values.HEALTH_GRACE },
   log: { level: values.LOG_LEVEL, format: values.LOG_FORMAT },
   restoreUri: parts.settings.RESTORE_DB_URI.text,
   identity: values.DECRYPT_IDENTITY ?? [],

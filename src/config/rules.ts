@@ -9,27 +9,13 @@ import { engineOf, engineOfUri } from './uriConnection.ts';
 import type { Values, VariableName } from './variables.ts';
 
 /** What one variable and its parser alone do not tell. */
-export function checkRules(
-  { env, parseSchedule }: ConfigSource,
-  values: Values,
-  settings: Settings,
-  notes: Notes,
-): void {
+export function checkRules({ parseSchedule }: ConfigSource, values: Values, settings: Settings, notes: Notes): void {
   attempt('BACKUP_SCHEDULE', notes, () => parseSchedule(values.BACKUP_SCHEDULE, values.TZ));
   attempt('RESTORE_DB_URI', notes, () => values.RESTORE_DB_URI && engineOfUri(values.RESTORE_DB_URI));
   attempt('DUMP_EXTRA_ARGS', notes, () => checkDumpArgs(values.DUMP_EXTRA_ARGS));
   attempt('BACKUP_MODE', notes, () => checkMode(values));
-  notes.problems.push(...refuseUnsupported(env));
   notes.warnings.push(...warnOfSecretFlags(settings));
 }
-
-const NOT_HERE = 'is not in this release, and going on without it would do something else than was asked for: unset it';
-
-/** What other releases and tools know, and what would lose, show or remove data if it were merely ignored. */
-export const UNSUPPORTED: Readonly<Record<string, string>> = {
-  DRY_RUN: `${NOT_HERE}; dbstash prune --dry-run shows what would go`,
-  HOOK_PRE_BACKUP: NOT_HERE,
-};
 
 /** What the engine's tools cannot do, and filters on a folder, which goes up file by file, past every filter. */
 function checkMode(values: Values): void {
@@ -43,11 +29,6 @@ function checkMode(values: Values): void {
   const engine = engineOf(values);
   if (engine !== undefined && !engines[engine].modes.includes(mode))
     throw new ConfigError(`"${mode}" does not go with ${engine}, which takes ${engines[engine].modes.join(' or ')}`);
-}
-
-function refuseUnsupported(env: ConfigSource['env']): string[] {
-  const isAsked = (name: string) => !/^(|false|no|0)$/i.test((env[name] ?? env[`${name}_FILE`] ?? '').trim());
-  return Object.entries(UNSUPPORTED).flatMap(([name, why]) => (isAsked(name) ? [`${name}: ${why}`] : []));
 }
 
 /** argv can be read by every user of the machine. */

@@ -12,7 +12,7 @@ type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Every secret that we know or that our children will: what the redactor has to mask. */
 export function secretsOf(
-  { settings, remote, ssh }: Pick<Config, 'settings' | 'remote' | 'ssh'>,
+  { settings, remote, ssh, notify }: Pick<Config, 'settings' | 'remote' | 'ssh' | 'notify'>,
   env: Environment,
 ): readonly string[] {
   const { DB_URI, RESTORE_DB_URI } = settings;
@@ -24,6 +24,9 @@ export function secretsOf(
   const secrets = [
     ...given.flatMap(({ text }) => text ?? []),
     ...(ssh ? [ssh.key] : []),
+    ...notify.webhooks.flatMap(secretsOfWebUrl),
+    ...(notify.pingUrl === undefined ? [] : secretsOfWebUrl(notify.pingUrl)),
+    ...(notify.mail?.smtp.password === undefined ? [] : [notify.mail.smtp.password]),
     ...secretsOfUri(DB_URI.text),
     ...secretsOfUri(RESTORE_DB_URI.text),
     ...remote.remotes.flatMap(secretsOfRemote),
@@ -31,6 +34,18 @@ export function secretsOf(
     ...secretsOfEnvironment(env),
   ];
   return [...new Set(secrets)];
+}
+
+/** A part of a path that is shorter is a word. */
+const MIN_PATH_KEY_LENGTH = 12;
+
+/** Whoever knows the address of a webhook may post to it: its path and parameters are the key. */
+function secretsOfWebUrl(text: string): string[] {
+  const { href, pathname, search, searchParams, username, password } = new URL(text);
+  const parts = pathname.split('/').filter((part) => part.length >= MIN_PATH_KEY_LENGTH);
+  const path = (pathname + search).length >= MIN_PATH_KEY_LENGTH ? [pathname + search] : [];
+  const login = [username, password].filter((part) => part !== '').map(decodeURIComponent);
+  return [text, href, ...path, ...parts, ...searchParams.values(), ...login];
 }
 
 /** The rclone.conf that rclone takes where none is named. */

@@ -1,4 +1,3 @@
-import { UNSUPPORTED } from './rules.ts';
 import { isFromKubernetes } from './settings.ts';
 import { variables } from './variables.ts';
 
@@ -20,10 +19,9 @@ const PREFIXES = [
   'DECRYPT_IDENTITY',
 ];
 
-const KNOWN: ReadonlySet<string> = new Set([
-  ...variables.flatMap(({ name, hasFile }) => (hasFile === false ? [name] : [name, `${name}_FILE`])),
-  ...Object.keys(UNSUPPORTED).flatMap((name) => [name, `${name}_FILE`]),
-]);
+const KNOWN: ReadonlySet<string> = new Set(
+  variables.flatMap(({ name, hasFile }) => (hasFile === false ? [name] : [name, `${name}_FILE`])),
+);
 
 /** A warning for each variable that looks like one of ours and is none. */
 export function warnOfUnknown(env: Readonly<Record<string, string | undefined>>): string[] {

@@ -4,6 +4,7 @@ import { parseExtension, parseTemplate } from '../core/naming.ts';
 import { parseBoolean, parseSize } from '../core/units.ts';
 import { parseDatabaseUri } from '../core/uri.ts';
 import { parseIdentity, parseRecipients } from './age.ts';
+import { parseHealthPort, parseMailbox, parseMailboxes, parseSmtpUrl, parseWebhooks, parseWebUrl } from './notify.ts';
 import {
   countFrom,
   oneOf,
@@ -29,6 +30,7 @@ export const GROUPS = {
   remote: 'Where the backups go',
   backup: 'What and when',
   retention: 'What stays',
+  notify: 'Telling people',
   log: 'What is said',
   restore: 'Restoring',
 } as const;
@@ -199,6 +201,12 @@ const VARIABLES = {
     parse: parseBoolean,
     default: 'false',
   },
+  BACKUP_CATCH_UP: {
+    group: 'backup',
+    help: 'Back up at start where the last due time passed without a try and there are backups already',
+    parse: parseBoolean,
+    default: 'true',
+  },
   TZ: { group: 'backup', help: 'Time zone of the schedule and of names', parse: parseTimeZone, default: 'UTC' },
   BACKUP_MODE: {
     group: 'backup',
@@ -267,6 +275,12 @@ const VARIABLES = {
     parse: parseTimeout,
     default: '1h',
   },
+  BACKUP_RETRIES: {
+    group: 'backup',
+    help: 'How often what failed is tried again in the same run, from the start, under a fresh name',
+    parse: countFrom(0),
+    default: '0',
+  },
   BACKUP_LOCK: {
     group: 'backup',
     help: 'No two runs of a series at once, among processes that share `BACKUP_TEMP_DIR`',
@@ -279,6 +293,12 @@ const VARIABLES = {
     help: '`30%`: a dump that much smaller than the last good one is a warning, with `fail:30%` a failure; 0 is off',
     parse: parseShrink,
     default: '0',
+  },
+  DRY_RUN: {
+    group: 'backup',
+    help: 'Say what a run would do (commands, names, what would be pruned), and do none of it',
+    parse: parseBoolean,
+    default: 'false',
   },
 
   RETENTION_MAX_FILES: retention('Keep at most so many backups of the series'),
@@ -294,6 +314,67 @@ const VARIABLES = {
     help: 'Newest good ones that always stay, 1 or more',
     parse: countFrom(1),
     default: '1',
+  },
+
+  NOTIFY_WEBHOOK_URL: {
+    group: 'notify',
+    help: 'Where messages go, one address or several separated by commas: Slack, Discord, or anything that takes our JSON',
+    parse: parseWebhooks,
+    secret: true,
+  },
+  NOTIFY_ON: {
+    group: 'notify',
+    help: 'Which runs are told of: `failure` (warnings too, and the first success after it), `success`, `always`',
+    parse: oneOf('failure', 'success', 'always'),
+    default: 'failure',
+  },
+  NOTIFY_EMAIL_TO: {
+    group: 'notify',
+    help: 'Who gets mail, separated by commas; needs `SMTP_URL`',
+    parse: parseMailboxes,
+  },
+  NOTIFY_EMAIL_FROM: {
+    group: 'notify',
+    help: 'Its sender',
+    parse: parseMailbox,
+    defaultHelp: 'the user of `SMTP_URL`, if that is an address',
+  },
+  SMTP_URL: {
+    group: 'notify',
+    help: 'Mail server: `smtp://user:password@host:587` (STARTTLS where it is offered; `?tls=require`, `?tls=disable`), `smtps://` for TLS from the start',
+    parse: parseSmtpUrl,
+    secret: true,
+  },
+  PING_URL: {
+    group: 'notify',
+    help: 'Dead-man switch as of healthchecks.io: asked for with `/start` at the start, plain after success, with `/fail` after failure',
+    parse: parseWebUrl,
+    secret: true,
+  },
+  HOOK_PRE_BACKUP: {
+    group: 'notify',
+    help: 'Shell command before a run; what is not its exit 0 stops the run',
+    parse: parseText,
+  },
+  HOOK_POST_BACKUP: { group: 'notify', help: 'Shell command after a run, whatever came of it', parse: parseText },
+  HOOK_TIMEOUT: { group: 'notify', help: 'Longest time for a hook; 0 is none', parse: parseTimeout, default: '1h' },
+  HEALTH_PORT: {
+    group: 'notify',
+    help: 'Port of `/healthz`, `/readyz`, `/livez`, `/metrics` and the status page `/`; 0 turns it off',
+    parse: parseHealthPort,
+    default: '8080',
+  },
+  HEALTH_HOST: {
+    group: 'notify',
+    help: 'Address that it listens on',
+    parse: parseHost,
+    defaultHelp: '`::`, where there is no IPv6 `0.0.0.0`',
+  },
+  HEALTH_GRACE: {
+    group: 'notify',
+    help: 'How late a backup may be before health says so',
+    parse: parseTimeout,
+    default: '1h',
   },
 
   LOG_LEVEL: {

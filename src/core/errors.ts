@@ -55,6 +55,18 @@ export class InterruptedError extends DbstashError {
   }
 }
 
+/** What a tool or a server says where the same call will fail the same way: login, rights, versions, names. */
+const PERMANENT =
+  /authentication failed|access denied|no pg_hba\.conf entry|WRONGPASS|NOAUTH|NOPERM|permission denied|does not exist|unknown database|certificate verify failed|is not installed|version mismatch|the login may not read/i;
+
+/** Whether the same again may go better: of several failures, whether one of them may. */
+export function isWorthRetrying(error: unknown): boolean {
+  if (error instanceof ConfigError || error instanceof LockedError || error instanceof InterruptedError) return false;
+  const cause = error instanceof Error ? error.cause : undefined;
+  if (cause instanceof AggregateError) return cause.errors.some(isWorthRetrying);
+  return !PERMANENT.test(describeError(error));
+}
+
 /** The text of anything thrown, with its causes, outermost first. */
 export function describeError(error: unknown): string {
   if (!(error instanceof Error)) return String(error);

@@ -3,6 +3,12 @@ import type { Manifest } from './manifest.ts';
 /** `warning`: the backup is good, something about it or after it was not. */
 export type Outcome = 'succeeded' | 'warning' | 'failed' | 'skipped' | 'interrupted';
 
+/** A backup that a run made. */
+export interface StoredBackup extends Manifest {
+  /** Titles of the remotes that have it; a title joined with the artifact is its path. */
+  readonly remotes: readonly string[];
+}
+
 /** What one run did. The same fields whether it went well or not. Times are UTC, durations milliseconds. */
 export interface Report {
   readonly run: string;
@@ -11,7 +17,7 @@ export interface Report {
   readonly exitCode: number;
   readonly startedAt: Date;
   readonly durationMs: number;
-  readonly backups: readonly Manifest[];
+  readonly backups: readonly StoredBackup[];
   /** Paths of backups that retention removed. */
   readonly removed: readonly string[];
   readonly warnings: readonly string[];

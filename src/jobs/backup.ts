@@ -42,7 +42,7 @@ export async function backup(run: Run): Promise<Result> {
   const removed: string[] = [];
   for (const { place, catalog } of holders)
     removed.push(...(await pruneAfterBackup({ ...run, session: at(session, place) }, manifest, catalog)));
-  return { backups: [manifest], removed };
+  return { backups: [{ ...manifest, remotes: holders.map(({ place }) => place.remote.title) }], removed };
 }
 
 function renderBase({ session, startedAt }: Run): string {

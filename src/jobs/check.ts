@@ -5,7 +5,7 @@ import type { Server } from '../engines/engine.ts';
 import { planParts } from '../remote/parts.ts';
 import { openTunnel } from '../ssh.ts';
 import { inspectDatabase } from './inspect.ts';
-import { exitCodeOf } from './run.ts';
+import { exitCodeOf } from './report.ts';
 import { at, cleanupSignal, type Session } from './session.ts';
 import { findSources, ownsSeries } from './sources.ts';
 

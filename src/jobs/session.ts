@@ -5,9 +5,11 @@ import type { Clock } from '../core/clock.ts';
 import type { AnyQuestion, Command, DriverQuestion, Question } from '../core/command.ts';
 import type { Connection } from '../core/connection.ts';
 import { DumpError, describeError, TimeoutError } from '../core/errors.ts';
+import type { Redactor } from '../core/redact.ts';
 import type { Engine } from '../engines/engine.ts';
 import { engines } from '../engines/index.ts';
 import type { Logger } from '../logger.ts';
+import type { Notifier } from '../notify/index.ts';
 import { type Child, describeExit, hasSucceeded, spawnChild } from '../process/child.ts';
 import { pickEnvironment, pickRcloneEnvironment, TOOL_NAMES } from '../process/environment.ts';
 import { runCommand } from '../process/run.ts';
@@ -32,6 +34,9 @@ export interface Host {
   readonly signal: AbortSignal;
   /** Shows how far a run is, on a terminal; undefined where there is none. */
   readonly showProgress: ((line: string) => void) | undefined;
+  /** Masks every secret that is known: for what goes to people and other programs. The log does it by itself. */
+  readonly redact: Redactor;
+  readonly notifier: Notifier;
   readonly version: string;
 }
 

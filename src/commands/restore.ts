@@ -1,0 +1,128 @@
+import { resolve } from 'node:path';
+import { type Config, parseConfig } from '../config/config.ts';
+import { secretsOfUri } from '../config/secrets.ts';
+import { parseConnection } from '../config/uriConnection.ts';
+import type { Connection, EngineName } from '../core/connection.ts';
+import { ConfigError, describeError, EXIT } from '../core/errors.ts';
+import { formatBytes, formatDuration } from '../core/units.ts';
+import { engines } from '../engines/index.ts';
+import { type Restored, type RestoreOptions, restore } from '../jobs/restore.ts';
+import { restoreRun } from '../jobs/restoreRun.ts';
+import { openSession } from '../jobs/session.ts';
+import { sourceOf } from '../jobs/sources.ts';
+import { type Call, type Edge, type Options, printText } from './call.ts';
+
+export async function runRestore({ edge, source, options, argument }: Call): Promise<number> {
+  const time = parseTime(options.at);
+  const config = parseConfig(source);
+  const uri = typeof options.to === 'string' ? options.to : config.restoreUri;
+  const isRun = typeof options.run === 'string';
+  const connection = isRun ? config.connection : chooseTarget(config, uri, options.database, source.cwd);
+  const settings = { ...config.settings, RESTORE_DB_URI: { text: uri, source: 'flag' } };
+  const host = edge.createHost({ ...config, settings });
+  if (typeof options.to === 'string' && secretsOfUri(options.to).length > 0) host.logger.warn(PASSWORD_IN_FLAG);
+  await using session = await openSession(host);
+  for (const sentence of session.broken) host.logger.warn(sentence);
+  const common = {
+    at: time,
+    replace: options.replace === true,
+    createRoles: options.createRoles === true,
+    confirm: confirmOnce((name, title) => confirm(edge, options, name, title)),
+  };
+  const report = ({ backup, into, durationMs }: Restored) => {
+    const took = formatDuration(durationMs);
+    printText(edge, `restored ${backup.path} (${formatBytes(backup.manifest.bytes)}) into ${into} in ${took}\n`);
+  };
+  if (typeof options.run === 'string') {
+    refuseWithRun(options, argument);
+    await restoreRun(
+      session,
+      options.run,
+      { ...common, target: (name) => chooseTarget(config, uri, name ?? lobbyOf(config, uri), source.cwd) },
+      report,
+    );
+    return EXIT.ok;
+  }
+  const name = argument ?? 'latest';
+  const isOwn = config.selection.kind !== 'one' && options.database === undefined && uri === undefined;
+  const chosen = { ...common, name, isOwn, series: seriesToRestore(config, name, options.database) };
+  report(await restore(session, { ...chosen, connection }));
+  return EXIT.ok;
+}
+
+/** The database to connect to on another server that is named by its URI alone. */
+const lobbyOf = ({ connection }: Config, uri: string | undefined): string | undefined =>
+  uri === undefined ? undefined : engines[connection.engine].maintenanceDatabase;
+
+/** Of several databases `latest` is that of one. */
+function seriesToRestore(config: Config, name: string, database: string | boolean | undefined): string | undefined {
+  if (config.selection.kind === 'one' || name !== 'latest') return undefined;
+  if (typeof database === 'string') return sourceOf(config, database).series;
+  throw new ConfigError(
+    'latest is not clear, since there are several databases: give --database NAME for one, or --run ID for all of one run',
+  );
+}
+
+function refuseWithRun({ database, at }: Options, argument: string | undefined): void {
+  if (argument === undefined && database === undefined && at === undefined) return;
+  throw new ConfigError(
+    '--run ID restores all backups of that run under their own names: give no name, --database or --at with it',
+  );
+}
+
+const PASSWORD_IN_FLAG =
+  '--to holds a password, which everybody on this machine can read: give the URI as RESTORE_DB_URI or RESTORE_DB_URI_FILE';
+
+/** The configured database, or what a URI and a name say instead. */
+function chooseTarget(
+  { connection: configured }: Config,
+  uri: string | undefined,
+  name: string | boolean | undefined,
+  cwd: string,
+): Connection {
+  const database = typeof name === 'string' ? name : undefined;
+  const connection = uri === undefined ? configured : readTarget(uri, database, configured.engine);
+  const { isWhole, title } = engines[connection.engine];
+  if (isWhole && database !== undefined)
+    throw new ConfigError(`--database: ${title} is restored as a whole server; right is another one, with --to URI`);
+  if (database === undefined) return connection;
+  return { ...connection, database: connection.engine === 'sqlite' ? resolve(cwd, database) : database };
+}
+
+/** Another server: neither the source's password nor its DB_TLS are meant for it. */
+function readTarget(uri: string, database: string | undefined, engine: EngineName): Connection {
+  if (!uri.includes('://')) throw new ConfigError('--to: it is no URI; right is postgres://... or sqlite:///path');
+  try {
+    return parseConnection(uri, { database, engine });
+  } catch (error) {
+    const message = describeError(error).replace(', or DB_NAME', ', or --database NAME');
+    throw new ConfigError(`--to (or RESTORE_DB_URI): ${message}`);
+  }
+}
+
+/** A date alone is its first moment; what names no zone is UTC. */
+const TIME = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d+)?)?)(Z|[+-]\d\d:?\d\d)?)?$/i;
+
+function parseTime(text: string | boolean | undefined): Date | undefined {
+  if (typeof text !== 'string') return undefined;
+  const [, day, time = '00:00', zone = 'Z'] = TIME.exec(text.trim()) ?? [];
+  const date = new Date(`${day}T${time}${zone.replace(/(\d\d)(\d\d)$/, '$1:$2').toUpperCase()}`);
+  if (Number.isNaN(date.getTime())) throw new ConfigError(`--at: ${text} is no time; right is 2026-02-07T02:00:00Z`);
+  return date;
+}
+
+/** `--yes` names the database; of `--run` the run, and then means all of its databases. */
+async function confirm(edge: Edge, { yes, run }: Options, name: string, title: string): Promise<boolean> {
+  if (typeof yes === 'string') return yes === (typeof run === 'string' ? run : name);
+  if (!edge.askUser) return false;
+  return (await edge.askUser(`This empties ${title} first. Type its name to go on: `)) === name;
+}
+
+/** What was agreed to is not asked again. */
+function confirmOnce(ask: RestoreOptions['confirm']): RestoreOptions['confirm'] {
+  const agreed = new Set<string>();
+  return async (name, title) => {
+    if (!agreed.has(title) && (await ask(name, title))) agreed.add(title);
+    return agreed.has(title);
+  };
+}
