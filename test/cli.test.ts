@@ -219,9 +219,8 @@ describeWith(['sqlite3', 'rclone'], 'the commands', () => {
     const run = await runDbstash(['backup', '--json'], env);
     const report = JSON.parse(run.stdout);
     expect(report).toMatchObject({ job: 'backup', outcome: 'succeeded', exitCode: 0, error: null, warnings: [] });
-    expect(report.backups).toEqual([
-      JSON.parse((await remote.read(`${report.backups[0].artifact}.manifest.json`)).toString()),
-    ]);
+    const manifest = JSON.parse((await remote.read(`${report.backups[0].artifact}.manifest.json`)).toString());
+    expect(report.backups).toEqual([{ ...manifest, remotes: [env.RCLONE_REMOTE] }]);
     const failed = await runDbstash(['backup', '--json', '--db-uri', 'sqlite:///none'], env);
     expect(failed.exitCode).toBe(1);
     expect(JSON.parse(failed.stdout)).toMatchObject({

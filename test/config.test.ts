@@ -89,6 +89,12 @@ describe('the smallest configuration', () => {
       extraArgs: [],
       timeoutMs: 0,
       stallTimeoutMs: 3_600_000,
+      catchUp: true,
+      retries: 0,
+      dryRun: false,
+      notify: { webhooks: [], mail: undefined, pingUrl: undefined, on: 'failure' },
+      hooks: { pre: undefined, post: undefined, timeoutMs: 3_600_000 },
+      health: { port: 8080, host: undefined, graceMs: 3_600_000 },
       useLock: true,
       minBytes: 1,
       maxShrink: undefined,
@@ -340,6 +346,80 @@ describe('flags', () => {
   });
 });
 
+describe('what is told to people', () => {
+  const HOOK = 'https://hooks.slack.com/services/T0/B0/abcdefghijklmnop';
+  const MAIL = {
+    NOTIFY_EMAIL_TO: 'ops@example.com, Night <night@example.com>',
+    SMTP_URL: 'smtp://ops%40x.org:p%3Aw@mail',
+  };
+
+  test('is read with every address, and mail with its login', () => {
+    const { notify } = parse({ ...LEAST, ...MAIL, NOTIFY_WEBHOOK_URL: `${HOOK} , http://h:81/x`, NOTIFY_ON: 'Always' });
+    expect(notify).toEqual({
+      webhooks: [HOOK, 'http://h:81/x'],
+      on: 'always',
+      pingUrl: undefined,
+      mail: {
+        to: ['ops@example.com', 'Night <night@example.com>'],
+        from: 'ops@x.org',
+        smtp: { host: 'mail', port: 587, user: 'ops@x.org', password: 'p:w', tls: 'prefer' },
+      },
+    });
+  });
+
+  test.each([
+    ['smtps://mail', { host: 'mail', port: 465, tls: 'implicit', user: undefined, password: undefined }],
+    ['smtp://mail:25?tls=require', { port: 25, tls: 'require' }],
+    ['smtp://[::1]:2525?tls=disable', { host: '::1', port: 2525, tls: 'disable' }],
+  ])('SMTP_URL %s', (SMTP_URL, smtp) => {
+    const { mail } = parse({ ...LEAST, ...MAIL, SMTP_URL, NOTIFY_EMAIL_FROM: 'dbstash <b@x.org>' }).notify;
+    expect(mail).toMatchObject({ from: 'dbstash <b@x.org>', smtp });
+  });
+
+  test.each([
+    [{ SMTP_URL: 'smtp://mail' }, 'NOTIFY_EMAIL_TO is not set, and SMTP_URL is: who gets the mail?'],
+    [
+      { NOTIFY_EMAIL_TO: 'a@b.org' },
+      'SMTP_URL is not set, and NOTIFY_EMAIL_TO is: right is smtp://user:password@host:587',
+    ],
+    [{ ...MAIL, SMTP_URL: 'smtp://mail' }, 'NOTIFY_EMAIL_FROM is not set, and the user of SMTP_URL is no mail address'],
+    [{ ...MAIL, SMTP_URL: 'mail:25' }, 'SMTP_URL: it is no mail server'],
+    [{ ...MAIL, SMTP_URL: 'smtp://mail?secure=1' }, 'SMTP_URL: it has the parameter secure; right is tls alone'],
+    [
+      { ...MAIL, SMTP_URL: 'smtp://mail?tls=on' },
+      'SMTP_URL: tls=on is not possible; right is require, prefer or disable',
+    ],
+    [{ ...MAIL, SMTP_URL: 'smtp://a%:b@mail' }, 'SMTP_URL: user or password holds a %'],
+    [{ ...MAIL, NOTIFY_EMAIL_TO: 'ops' }, 'NOTIFY_EMAIL_TO: "ops" is no mail address'],
+    [{ NOTIFY_WEBHOOK_URL: `${HOOK},hooks.slack.com/x` }, 'NOTIFY_WEBHOOK_URL: it is no web address'],
+    [{ PING_URL: 'file:///x' }, 'PING_URL: it is no web address; right is https://host/path'],
+    [{ NOTIFY_ON: 'never' }, 'NOTIFY_ON: "never" is not possible; right is failure, success or always'],
+    [{ HEALTH_PORT: '65536' }, 'HEALTH_PORT: "65536" is no port; right is a number from 1 to 65535, or 0 for none'],
+  ])('%j is refused', (env: Environment, problem) => {
+    expect(problemsOf({ ...LEAST, ...env })).toEqual([expect.stringContaining(problem)]);
+  });
+
+  test('is secret where it opens a door', () => {
+    const env = {
+      ...LEAST,
+      ...MAIL,
+      NOTIFY_WEBHOOK_URL: HOOK,
+      PING_URL: 'https://hc-ping.com/0123456789abcdef?key=k1',
+    };
+    expect(secretsOf(parse(env), env)).toEqual(
+      expect.arrayContaining([
+        HOOK,
+        'abcdefghijklmnop',
+        '0123456789abcdef',
+        'k1',
+        'p:w',
+        '/services/T0/B0/abcdefghijklmnop',
+      ]),
+    );
+    expect(secretsOf(parse(env), env)).not.toContain('services');
+  });
+});
+
 describe('unknown variables', () => {
   const warningsOf = (env: Environment) => parse({ ...LEAST, ...env }).warnings;
 
@@ -357,12 +437,9 @@ describe('unknown variables', () => {
     ]);
   });
 
-  test.each(['NOTIFY_WEBHOOK_URL', 'DB_SOMETHING_ELSE', 'VERIFY_LEVEL'])(
-    '%s is warned about without a guess',
-    (name) => {
-      expect(warningsOf({ [name]: 'x' })).toEqual([`${name} is no variable of dbstash and is ignored`]);
-    },
-  );
+  test.each(['NOTIFY_SOMETHING', 'DB_SOMETHING_ELSE', 'BACKUP_FANCY'])('%s is warned about without a guess', (name) => {
+    expect(warningsOf({ [name]: 'x' })).toEqual([`${name} is no variable of dbstash and is ignored`]);
+  });
 
   test.each([
     'SSH_CLIENT',

@@ -114,7 +114,7 @@ export function inspectConfig(source: ConfigSource): Inspection {
   const connection = resolveConnection(values, given, cwd, notes);
   const ssh = resolveSsh(values, given, connection, notes);
   const remote = resolveRemote(values, given, cwd, notes);
-  const notify = resolveNotify(values, notes);
+  const notify = resolveNotify(values, given, notes);
   checkRules(source, values, given, notes);
   notes.warnings.push(...warnOfUnknown(env));
   const { problems, warnings } = notes;

@@ -1,6 +1,7 @@
 import { ConfigError } from '../core/errors.ts';
 import type { Notes } from './notes.ts';
 import { parseList } from './parsers.ts';
+import type { Settings } from './settings.ts';
 import type { Values } from './variables.ts';
 
 /** Readers of what says where messages go. Addresses hold keys, so none is repeated in an error. */
@@ -30,29 +31,28 @@ export interface NotifyConfig {
 }
 
 /** Notes what is missing where mail is half configured. */
-export function resolveNotify(values: Values, notes: Notes): NotifyConfig {
+export function resolveNotify(values: Values, given: Settings, notes: Notes): NotifyConfig {
   return {
     webhooks: values.NOTIFY_WEBHOOK_URL ?? [],
-    mail: resolveMail(values, notes),
+    mail: resolveMail(values, given, notes),
     pingUrl: values.PING_URL,
     on: values.NOTIFY_ON,
   };
 }
 
-function resolveMail(
-  { NOTIFY_EMAIL_TO: to, NOTIFY_EMAIL_FROM, SMTP_URL: smtp }: Values,
-  notes: Notes,
-): Mail | undefined {
-  const fault = (text: string) => {
-    notes.problems.push(text);
-    return undefined;
-  };
-  if (!to && !smtp) return undefined;
-  if (!to) return fault('NOTIFY_EMAIL_TO is not set, and SMTP_URL is: who gets the mail?');
-  if (!smtp) return fault('SMTP_URL is not set, and NOTIFY_EMAIL_TO is: right is smtp://user:password@host:587');
-  const from = NOTIFY_EMAIL_FROM ?? (smtp.user?.includes('@') ? smtp.user : undefined);
-  if (from === undefined) return fault('NOTIFY_EMAIL_FROM is not set, and the user of SMTP_URL is no mail address');
-  return { to, from, smtp };
+function resolveMail(values: Values, given: Settings, { problems }: Notes): Mail | undefined {
+  const { NOTIFY_EMAIL_TO: to, SMTP_URL: smtp } = values;
+  const isGiven = (name: 'NOTIFY_EMAIL_TO' | 'SMTP_URL') => given[name].text !== undefined;
+  const from = values.NOTIFY_EMAIL_FROM ?? (smtp?.user?.includes('@') ? smtp.user : undefined);
+  if (to && smtp && from !== undefined) return { to, from, smtp };
+  // What is given and wrong is told already.
+  if (smtp && !isGiven('NOTIFY_EMAIL_TO'))
+    problems.push('NOTIFY_EMAIL_TO is not set, and SMTP_URL is: who gets the mail?');
+  else if (to && !isGiven('SMTP_URL'))
+    problems.push('SMTP_URL is not set, and NOTIFY_EMAIL_TO is: right is smtp://user:password@host:587');
+  else if (to && smtp && given.NOTIFY_EMAIL_FROM.text === undefined)
+    problems.push('NOTIFY_EMAIL_FROM is not set, and the user of SMTP_URL is no mail address');
+  return undefined;
 }
 
 /** Http or https. */

@@ -341,7 +341,7 @@ const VARIABLES = {
   },
   SMTP_URL: {
     group: 'notify',
-    help: 'Mail server: `smtp://user:password@host:587` (STARTTLS where it is offered; `?tls=require`, `?tls=disable`), `smtps://` for TLS from the start',
+    help: 'Mail server: `smtp://user:password@host:587` (STARTTLS if offered; `?tls=require`, `?tls=disable`), or `smtps://...`',
     parse: parseSmtpUrl,
     secret: true,
   },
