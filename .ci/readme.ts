@@ -31,9 +31,9 @@ function describeVariable({ name, help, default: fallback, defaultHelp }: Variab
   return [`\`${name}\``, defaultHelp ?? (fallback ? `\`${fallback}\`` : ''), help];
 }
 
-function describeCommand({ name, argument, options = [], summary, exitCodes: codes }: CommandRow): string[] {
+function describeCommand({ name, args = [], options = [], summary, exitCodes: codes }: CommandRow): string[] {
   const flags = options.map(([flag]) => `\`${flag}\``).join(', ');
-  return [`\`${[name, argument].filter(Boolean).join(' ')}\``, summary + (flags ? ` (${flags})` : ''), codes];
+  return [`\`${[name, ...args].join(' ')}\``, summary + (flags ? ` (${flags})` : ''), codes];
 }
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {

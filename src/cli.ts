@@ -3,9 +3,11 @@ import { runBackup } from './commands/backup.ts';
 import { type CommandRow, type Edge, type Options, withSession } from './commands/call.ts';
 import { runCheck } from './commands/check.ts';
 import { runConfig } from './commands/config.ts';
+import { runDownload } from './commands/download.ts';
 import { runList } from './commands/list.ts';
 import { runPrune } from './commands/prune.ts';
 import { runRestore } from './commands/restore.ts';
+import { runVerify, withLevel } from './commands/verify.ts';
 import { parseConfig } from './config/config.ts';
 import { variables } from './config/variables.ts';
 import { ConfigError, EXIT } from './core/errors.ts';
@@ -43,7 +45,7 @@ export const commands: readonly CommandRow[] = [
   },
   {
     name: 'restore',
-    argument: '[name]',
+    args: ['[name]'],
     summary: 'load a backup (an artifact, an id, or latest) into a database, checked on the way',
     options: [
       ['--at <time>', 'the newest backup begun at or before this time (ISO 8601; UTC if it names no zone)'],
@@ -57,6 +59,24 @@ export const commands: readonly CommandRow[] = [
     example: 'dbstash restore latest --database orders_copy',
     exitCodes: '0 restored; 1 failed; 2 not ready, nothing touched; 3 the remote failed; 4 the backup is damaged',
     run: runRestore,
+  },
+  {
+    name: 'download',
+    args: ['<name>', '<folder>'],
+    summary: 'bring a backup (an artifact, an id, or latest) into a folder, checked, as it is or decoded',
+    options: [['--decode', 'decrypt and decompress it']],
+    example: 'dbstash download latest . --decode',
+    exitCodes: '0 it is there, whole; 1 there is none; 2 not ready; 3 the remote failed; 4 the backup is damaged',
+    run: (call) => withSession(call, runDownload),
+  },
+  {
+    name: 'verify',
+    args: ['[name]'],
+    summary: 'look whether backups (an artifact, an id, latest or all) are whole, and write the result beside them',
+    options: [['--level <level>', 'stored or content, instead of VERIFY_LEVEL'], JSON_OPTION],
+    example: 'dbstash verify all --level stored',
+    exitCodes: '0 all whole; 3 the remote failed; 4 one is missing or damaged; 1 there is none, or a tool failed',
+    run: (call) => withSession(withLevel(call), runVerify),
   },
   {
     name: 'prune',
@@ -115,7 +135,7 @@ export async function runCli(argv: readonly string[], edge: Edge): Promise<numbe
       const options: Options = command.opts();
       refuseExcess(row, command.args);
       const source = { env: edge.env, flags: readFlags(options), cwd: edge.cwd, parseSchedule };
-      exitCode = await row.run({ edge, source, options, argument: command.args[0] });
+      exitCode = await row.run({ edge, source, options, args: command.args });
     });
   }
   try {
@@ -139,7 +159,7 @@ const prepare = (command: Command, edge: Edge): Command =>
 
 function describeCommand(command: Command, row: CommandRow): Command {
   command.description(row.summary);
-  if (row.argument) command.argument(row.argument);
+  for (const argument of row.args ?? []) command.argument(argument);
   for (const [flags, help] of row.options ?? []) command.option(flags, help);
   for (const variable of flagVariables) {
     const flag = flagOf(variable.name);
@@ -150,13 +170,14 @@ function describeCommand(command: Command, row: CommandRow): Command {
 }
 
 /** What is no command goes to the default one, as its argument. */
-function refuseExcess({ name, argument }: CommandRow, args: readonly string[]): void {
-  const excess = args.slice(argument ? 1 : 0);
+function refuseExcess({ name, args: names = [] }: CommandRow, args: readonly string[]): void {
+  const excess = args.slice(names.length);
   if (excess.length === 0) return;
   if (name === 'start' && commands.some((row) => row.name === excess[0]))
     throw usageError(`flags come after the command: dbstash ${excess[0]} --flag`);
   if (name === 'start') throw usageError(`there is no command ${excess[0]}`);
-  throw usageError(`${name} takes ${argument ? 'one argument' : 'no argument'}, and was given ${args.join(' ')}`);
+  const count = ['no argument', 'one argument', 'two arguments'][names.length];
+  throw usageError(`${name} takes ${count}, and was given ${args.join(' ')}`);
 }
 
 const usageError = (message: string): ConfigError => new ConfigError(`${message} (dbstash --help)`);

@@ -95,6 +95,7 @@ describe('the smallest configuration', () => {
       notify: { webhooks: [], mail: undefined, pingUrl: undefined, on: 'failure' },
       hooks: { pre: undefined, post: undefined, timeoutMs: 3_600_000 },
       health: { port: 8080, host: undefined, graceMs: 3_600_000 },
+      verifyLevel: 'content',
       useLock: true,
       minBytes: 1,
       maxShrink: undefined,

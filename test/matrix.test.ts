@@ -77,6 +77,11 @@ for (const { name, title, modes } of Object.values(engines)) {
         ...(age && encryption()),
       };
       await makeBackupPatiently(env);
+      const verified = await runDbstash(['verify'], env);
+      expect(verified, verified.stderr).toMatchObject({
+        exitCode: 0,
+        stdout: expect.stringMatching(/^ {2}good {2}content/),
+      });
       const compression = compress.startsWith('gzip') ? 'gzip' : compress.startsWith('zstd') ? 'zstd' : undefined;
       expect(await listBackups(env)).toMatchObject([
         { engine: name, state: 'good', mode, encryption: age ?? null, ...(compression && { compression }) },

@@ -24,12 +24,13 @@ export interface Call {
   /** The environment and the flags, for the configuration. */
   readonly source: ConfigSource;
   readonly options: Options;
-  readonly argument: string | undefined;
+  readonly args: readonly string[];
 }
 
 export interface CommandRow {
   readonly name: string;
-  readonly argument?: string;
+  /** As its help shows them: "[name]". */
+  readonly args?: readonly string[];
   readonly summary: string;
   readonly options?: readonly (readonly [flags: string, help: string])[];
   readonly example: string;

@@ -12,7 +12,7 @@ import { openSession } from '../jobs/session.ts';
 import { sourceOf } from '../jobs/sources.ts';
 import { type Call, type Edge, type Options, printText } from './call.ts';
 
-export async function runRestore({ edge, source, options, argument }: Call): Promise<number> {
+export async function runRestore({ edge, source, options, args: [argument] }: Call): Promise<number> {
   const time = parseTime(options.at);
   const config = parseConfig(source);
   const uri = typeof options.to === 'string' ? options.to : config.restoreUri;

@@ -1,5 +1,6 @@
 import type { Connection } from '../core/connection.ts';
 import { ConfigError } from '../core/errors.ts';
+import type { VerifyLevel } from '../core/manifest.ts';
 import type { Mode } from '../core/mode.ts';
 import type { Template } from '../core/naming.ts';
 import type { RetentionPolicy } from '../core/retention.ts';
@@ -61,6 +62,7 @@ export interface Config {
   readonly retention: RetentionPolicy;
   readonly notify: NotifyConfig;
   readonly hooks: HooksConfig;
+  readonly verifyLevel: VerifyLevel;
   /** Port 0: no server. */
   readonly health: { readonly port: number; readonly host: string | undefined; readonly graceMs: number };
   readonly log: { readonly level: Values['LOG_LEVEL']; readonly format: Values['LOG_FORMAT'] };
@@ -157,6 +159,7 @@ const assemble = (values: Values, parts: Assembled): Config => ({
   maxShrink: values.BACKUP_MAX_SHRINK,
   retention: retentionOf(values),
   hooks: { pre: values.HOOK_PRE_BACKUP, post: values.HOOK_POST_BACKUP, timeoutMs: values.HOOK_TIMEOUT },
+  verifyLevel: values.VERIFY_LEVEL,
   health: { port: values.HEALTH_PORT, host: values.HEALTH_HOST, graceMs: values.HEALTH_GRACE },
   log: { level: values.LOG_LEVEL, format: values.LOG_FORMAT },
   restoreUri: parts.settings.RESTORE_DB_URI.text,

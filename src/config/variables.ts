@@ -1,4 +1,5 @@
 import { ENGINE_NAMES, TLS_MODES } from '../core/connection.ts';
+import { VERIFY_LEVELS } from '../core/manifest.ts';
 import { MODES } from '../core/mode.ts';
 import { parseExtension, parseTemplate } from '../core/naming.ts';
 import { parseBoolean, parseSize } from '../core/units.ts';
@@ -31,6 +32,7 @@ export const GROUPS = {
   backup: 'What and when',
   retention: 'What stays',
   notify: 'Telling people',
+  verify: 'Proof',
   log: 'What is said',
   restore: 'Restoring',
 } as const;
@@ -375,6 +377,13 @@ const VARIABLES = {
     help: 'How late a backup may be before health says so',
     parse: parseTimeout,
     default: '1h',
+  },
+
+  VERIFY_LEVEL: {
+    group: 'verify',
+    help: 'How closely `verify` looks: `stored` (there, of the right size), or `content` (read back: hash, decryption, decompression, structure)',
+    parse: oneOf(...VERIFY_LEVELS),
+    default: 'content',
   },
 
   LOG_LEVEL: {

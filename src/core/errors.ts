@@ -34,6 +34,12 @@ export class RemoteError extends DbstashError {
 /** What is stored is not what was sent, or what came back is not what is stored. */
 export class VerifyError extends DbstashError {
   override readonly exitCode = EXIT.damaged;
+  /** What is wrong with it, where the message says of what and where as well. */
+  readonly finding: string;
+  constructor(message: string, options: ErrorOptions & { finding?: string } = {}) {
+    super(message, options);
+    this.finding = options.finding ?? message;
+  }
 }
 
 /** Another run holds the lock of the series. */

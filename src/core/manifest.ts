@@ -65,6 +65,10 @@ export const digestOfFiles = (files: readonly StoredFile[]): string =>
     .update(files.map(({ sha256, path }) => `${sha256}  ${path}\n`).join(''))
     .digest('hex');
 
+/** How closely one can look. `stored`: there, and of the right size. `content`: read back in full. */
+export const VERIFY_LEVELS = ['stored', 'content'] as const;
+export type VerifyLevel = (typeof VERIFY_LEVELS)[number];
+
 /** What the last look at a backup's content found; beside the manifest, as `<artifact>.verify.json`. */
 const verdictSchema = z.object({
   dbstash: z.literal(1),

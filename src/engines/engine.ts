@@ -39,6 +39,23 @@ export interface Engine {
   inspectTarget(connection: Connection, facts: TargetFacts): AnyQuestion<Target>;
   /** Throws `ConfigError` for a restore that cannot work, or that would end elsewhere than where it was sent. */
   planRestore(request: RestoreRequest): RestorePlan;
+  /** How to look whether a dump that came back can be read, without a server. */
+  planCheck(request: CheckRequest): CheckPlan;
+}
+
+/** All from the manifest. */
+export type CheckRequest = Pick<RestoreRequest, 'mode' | 'format' | 'facts'>;
+
+export interface CheckPlan {
+  readonly marks?: Marks;
+  readonly examine?: () => Examination;
+  /**
+   * The first reads the dump on standard input, or as a folder at `DUMP`; the others follow it. Each exits 0 where the dump
+   * is sound. None where marks, examination and hash are all that can be looked at.
+   */
+  readonly commands: readonly Command[];
+  /** Bytes that `commands` write into the scratch folder are about those of the dump. */
+  readonly needsRoom?: true;
 }
 
 export interface Server {

@@ -1,5 +1,5 @@
 import type { Engine } from './engine.ts';
-import { mongodumpVersion, planMongoDump } from './mongoDump.ts';
+import { mongodumpVersion, planMongoCheck, planMongoDump } from './mongoDump.ts';
 import { discoverMongo, inspectMongo } from './mongoInspect.ts';
 import { planMongoRestore } from './mongoRestore.ts';
 import { inspectMongoTarget } from './mongoTarget.ts';
@@ -17,5 +17,6 @@ export const mongo = {
   discover: discoverMongo,
   planDump: planMongoDump,
   inspectTarget: inspectMongoTarget,
+  planCheck: planMongoCheck,
   planRestore: planMongoRestore,
 } satisfies Engine;

@@ -1,7 +1,7 @@
 import type { Question } from '../core/command.ts';
 import { DumpError } from '../core/errors.ts';
 import { findOption } from '../core/options.ts';
-import { DUMP, type DumpPlan, type DumpRequest, type Marks } from './engine.ts';
+import { type CheckPlan, type CheckRequest, DUMP, type DumpPlan, type DumpRequest, type Marks } from './engine.ts';
 import { mongoNotes } from './mongoAnswers.ts';
 import { parseMongoDumpArgs, warnAboutOptions } from './mongoArgs.ts';
 import { mongoTool } from './mongoConnection.ts';
@@ -82,3 +82,9 @@ function warnOfOldClient({ tool, server }: DumpRequest): readonly string[] {
   if (needed === undefined || !(client < needed)) return [];
   return [`${tool} is older than ${server.title}: use the MongoDB Database Tools 100.${needed} or newer`];
 }
+
+/** Of the collections in a folder each is a file of its own, which mongorestore alone can read: size and hash must do. */
+export const planMongoCheck = ({ format }: CheckRequest): CheckPlan => ({
+  ...(format === 'archive' && { marks: ARCHIVE_MARKS }),
+  commands: [],
+});

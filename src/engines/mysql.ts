@@ -1,4 +1,5 @@
 import type { Engine } from './engine.ts';
+import { planMysqlCheck } from './mydumper.ts';
 import { mysqldumpVersion, planMysqlDump } from './mysqlDump.ts';
 import { type Flavor, MARIADB, MYSQL } from './mysqlFlavor.ts';
 import { discoverMysql, inspectMysql } from './mysqlInspect.ts';
@@ -20,6 +21,7 @@ const createEngine = (flavor: Flavor) =>
     planDump: planMysqlDump(flavor),
     inspectTarget: inspectMysqlTarget(flavor),
     planRestore: planMysqlRestore(flavor),
+    planCheck: planMysqlCheck,
   }) satisfies Engine;
 
 export const mysql = createEngine(MYSQL);

@@ -1,4 +1,5 @@
 import type { Engine } from './engine.ts';
+import { planPgCheck } from './pgCheck.ts';
 import { pgDumpAbilities, pgDumpVersion, planPgDump } from './pgDump.ts';
 import { discoverPg, planPgGlobals } from './pgGlobals.ts';
 import { inspectPg } from './pgInspect.ts';
@@ -21,4 +22,5 @@ export const pg = {
   planDump: planPgDump,
   inspectTarget: inspectPgTarget,
   planRestore: planPgRestore,
+  planCheck: planPgCheck,
 } satisfies Engine;

@@ -34,7 +34,7 @@ export const pgDumpAbilities: Question<readonly string[]> = {
 };
 
 /** Anchored at the very end; newer versions add a line that takes psql out of its restricted mode. */
-const PLAIN_MARKS: Marks = {
+export const PLAIN_MARKS: Marks = {
   begins: /^--\n-- PostgreSQL database dump\n/,
   ends: /\n-- PostgreSQL database dump complete\n--\n\n(?:\\unrestrict [A-Za-z0-9]+\n\n)?$/,
   title: '"-- PostgreSQL database dump complete"',

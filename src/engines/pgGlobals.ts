@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { type Command, type Question, SCRATCH } from '../core/command.ts';
 import type { Connection } from '../core/connection.ts';
-import type { DumpPlan, DumpRequest, RestorePlan, RestoreRequest, Target } from './engine.ts';
+import type { DumpPlan, DumpRequest, Marks, RestorePlan, RestoreRequest, Target } from './engine.ts';
 import { pgLogin, pgName, psql } from './pgConnection.ts';
 import { parseLine } from './pgInspect.ts';
 
@@ -16,6 +16,12 @@ export const discoverPg = (connection: Connection): Question<readonly string[]> 
   },
   parse: ({ stdout }) => parseLine(z.array(z.string()), stdout),
 });
+
+export const GLOBALS_MARKS: Marks = {
+  begins: /^--\n-- PostgreSQL database cluster dump\n/,
+  ends: /\n-- PostgreSQL database cluster dump complete\n--\n\n(?:\\unrestrict [A-Za-z0-9]+\n\n)?$/,
+  title: '"-- PostgreSQL database cluster dump complete"',
+};
 
 /** Roles and tablespaces; without passwords where the login may not read them, as on managed servers. */
 export function planPgGlobals({ connection, server, tool }: DumpRequest): DumpPlan {
@@ -34,11 +40,7 @@ export function planPgGlobals({ connection, server, tool }: DumpRequest): DumpPl
     compression: null,
     container: null,
     extension: '.sql',
-    marks: {
-      begins: /^--\n-- PostgreSQL database cluster dump\n/,
-      ends: /\n-- PostgreSQL database cluster dump complete\n--\n\n(?:\\unrestrict [A-Za-z0-9]+\n\n)?$/,
-      title: '"-- PostgreSQL database cluster dump complete"',
-    },
+    marks: GLOBALS_MARKS,
     facts: { part: GLOBALS, roles: [], extensions: [] },
     warnings: readsPasswords
       ? []

@@ -1,5 +1,6 @@
 import type { Engine } from './engine.ts';
-import { planRedisDump, redisCliVersion } from './redisDump.ts';
+import { planRedisDump, RDB_MARKS, redisCliVersion } from './redisDump.ts';
+import { examineRdb } from './redisExamine.ts';
 import { inspectRedis, inspectRedisTarget } from './redisInspect.ts';
 import { planRedisRestore } from './redisRestore.ts';
 
@@ -17,4 +18,5 @@ export const redis = {
   planDump: planRedisDump,
   inspectTarget: inspectRedisTarget,
   planRestore: planRedisRestore,
+  planCheck: () => ({ marks: RDB_MARKS, examine: examineRdb, commands: [] }),
 } satisfies Engine;

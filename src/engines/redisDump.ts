@@ -1,6 +1,6 @@
 import type { Question } from '../core/command.ts';
 import { DumpError } from '../core/errors.ts';
-import { DUMP, type DumpPlan, type DumpRequest } from './engine.ts';
+import { DUMP, type DumpPlan, type DumpRequest, type Marks } from './engine.ts';
 import { checkRedisArgs } from './redisArgs.ts';
 import { ignoredParams, redisCli } from './redisConnection.ts';
 import { examineRdb } from './redisExamine.ts';
@@ -19,6 +19,8 @@ export const redisCliVersion: Question<string> = {
 const NO_COMPRESSION =
   'BACKUP_COMPRESS=true changes nothing: redis-cli has no compression of its own; gzip and zstd do it';
 
+export const RDB_MARKS: Marks = { begins: /^(?:REDIS\d{4}|VALKEY\d{3})/, title: 'an RDB file' };
+
 /** The whole server, as a replica gets it: every database, functions, expiry times; no users and no configuration. */
 export function planRedisDump({ connection, mode, compress, extraArgs }: DumpRequest): DumpPlan {
   const ignored = ignoredParams(connection);
@@ -30,7 +32,7 @@ export function planRedisDump({ connection, mode, compress, extraArgs }: DumpReq
     container: null,
     extension: '.rdb',
     // Valkey has a name of its own since 9.
-    marks: { begins: /^(?:REDIS\d{4}|VALKEY\d{3})/, title: 'an RDB file' },
+    marks: RDB_MARKS,
     examine: examineRdb,
     warnings: [
       ...(compress ? [NO_COMPRESSION] : []),

@@ -1,7 +1,7 @@
 import type { Engine } from './engine.ts';
 import { planSqliteDump } from './sqliteDump.ts';
 import { inspectSqlite, inspectSqliteTarget } from './sqliteInspect.ts';
-import { planSqliteRestore } from './sqliteRestore.ts';
+import { planSqliteCheck, planSqliteRestore } from './sqliteRestore.ts';
 import { sqliteVersion } from './sqliteShell.ts';
 
 export const sqlite = {
@@ -16,4 +16,5 @@ export const sqlite = {
   planDump: planSqliteDump,
   inspectTarget: inspectSqliteTarget,
   planRestore: planSqliteRestore,
+  planCheck: planSqliteCheck,
 } satisfies Engine;

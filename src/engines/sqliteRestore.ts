@@ -1,6 +1,7 @@
-import type { Command } from '../core/command.ts';
+import { type Command, SCRATCH } from '../core/command.ts';
+import type { Connection } from '../core/connection.ts';
 import { ConfigError } from '../core/errors.ts';
-import type { RestorePlan, RestoreRequest } from './engine.ts';
+import type { CheckPlan, CheckRequest, RestorePlan, RestoreRequest } from './engine.ts';
 import { type SqliteFacts, sqliteFacts } from './sqliteInspect.ts';
 import { printVerdict, SHELL_ARGS, withInit } from './sqliteShell.ts';
 
@@ -57,4 +58,28 @@ function finishCommand(path: string, { journalMode, objects = 0 }: SqliteFacts):
 function lockCommand(path: string, isBroken: boolean): Command {
   const lock = '.timeout 5000\nPRAGMA journal_mode=DELETE;\nBEGIN EXCLUSIVE;\n';
   return withInit('lock.sql', `${isBroken ? '' : lock}SELECT 'locked';\n`, isBroken ? ':memory:' : path);
+}
+
+/** Loads into a file of its own, and looks at that. */
+export function planSqliteCheck(request: CheckRequest): CheckPlan {
+  const connection: Connection = {
+    engine: 'sqlite',
+    hosts: [],
+    user: undefined,
+    password: undefined,
+    database: `${SCRATCH}/check.sqlite3`,
+    params: {},
+    tls: undefined,
+    tlsCa: undefined,
+  };
+  const target = { exists: false, holds: '', missingRoles: [], title: 'SQLite', major: undefined };
+  const { load, finish } = planSqliteRestore({
+    ...request,
+    connection,
+    target,
+    replace: false,
+    createRoles: false,
+    id: 'check',
+  });
+  return { commands: [load, ...finish], needsRoom: true };
 }

@@ -33,10 +33,16 @@ export async function expectThere({ session: { remote, host }, backup: { path, m
 interface Passing {
   readonly progress: Progress;
   readonly trailer?: string | undefined;
+  /** Looks at what the last command gets. */
+  readonly watch?: Pick<Producer, 'tap' | 'approve'>;
 }
 
 /** The artifact through a chain of commands, of which the last takes it in. */
-export async function pass(reading: Reading, chain: readonly Command[], { progress, trailer }: Passing): Promise<void> {
+export async function pass(
+  reading: Reading,
+  chain: readonly Command[],
+  { progress, trailer, watch }: Passing,
+): Promise<void> {
   const { session, scratch } = reading;
   const { host } = session;
   const source = openSource(reading, progress);
@@ -52,7 +58,7 @@ export async function pass(reading: Reading, chain: readonly Command[], { progre
   const last = stages.pop()!;
   sink.child.stdout.resume();
   using stall = watchSource(session, source.child, progress);
-  await relay([...stages, { ...last, trailer }], sink, AbortSignal.any([host.signal, stall.signal]));
+  await relay([...stages, { ...last, ...watch, trailer }], sink, AbortSignal.any([host.signal, stall.signal]));
 }
 
 /** A remote that gives nothing more must not hold the target's locks for ever. A client that is busy with what it has may take its time. */
@@ -103,7 +109,7 @@ function openSource(reading: Reading, progress?: Progress): Producer {
           `${path} came changed from ${remote.title}, and whole when it was read again: restore once more`,
         );
       await recordDamage(session, backup, problem);
-      throw new VerifyError(`${path} on ${remote.title} is damaged: ${problem}`);
+      throw new VerifyError(`${path} on ${remote.title} is damaged: ${problem}`, { finding: problem });
     },
   };
 }
@@ -116,7 +122,7 @@ export async function expectWhole(reading: Reading): Promise<void> {
   const problem = compare(await readAgain(reading), manifest);
   if (!problem) return;
   await recordDamage(session, backup, problem);
-  throw new VerifyError(`${path} on ${session.remote.title} is damaged: ${problem}`);
+  throw new VerifyError(`${path} on ${session.remote.title} is damaged: ${problem}`, { finding: problem });
 }
 
 /** One bad read is no proof against what is stored. */
@@ -147,28 +153,22 @@ function compare({ bytes, sha256 }: Stored, expected: Stored): string | undefine
   return sha256 === expected.sha256 ? undefined : 'its SHA-256 is not the one in its manifest';
 }
 
-/**
- * From now on the backup is not good: never latest, never counted by retention. One that was removed, or is being
- * replaced, while we read it says nothing.
- */
-export async function recordDamage(
+/** From now on the backup is not good: never latest, never counted by retention. */
+export const recordDamage = (session: Session, backup: Backup, reason: string): Promise<void> =>
+  recordVerdict(session, backup, { level: 'content', ok: false, reason });
+
+/** Beside the manifest. Of a backup that was removed, or is being replaced, while we read it nothing is said. */
+export async function recordVerdict(
   { remote, host }: Session,
   { path, manifest }: Backup,
-  reason: string,
+  found: Pick<Verdict, 'level' | 'ok' | 'reason'>,
 ): Promise<void> {
-  const verdict: Verdict = {
-    dbstash: 1,
-    id: manifest.id,
-    at: host.clock.now().toISOString(),
-    level: 'content',
-    ok: false,
-    reason,
-  };
+  const verdict: Verdict = { dbstash: 1, id: manifest.id, at: host.clock.now().toISOString(), ...found };
   try {
-    const found = await measureStored(remote, manifest, path, cleanupSignal(host));
-    if (storedObjects(manifest, path).some((object) => found.get(object.path) !== object.bytes)) return;
+    const there = await measureStored(remote, manifest, path, cleanupSignal(host));
+    if (storedObjects(manifest, path).some((object) => there.get(object.path) !== object.bytes)) return;
     await remote.write(path + VERDICT_SUFFIX, `${JSON.stringify(verdict, null, 2)}\n`, cleanupSignal(host));
   } catch (error) {
-    host.logger.warn(`that ${path} is damaged could not be written beside it: ${describeError(error)}`);
+    host.logger.warn(`what was found of ${path} could not be written beside it: ${describeError(error)}`);
   }
 }

@@ -12,7 +12,7 @@ export interface Choice {
 }
 
 /** A clock may be so much ahead of ours; what is dated later than that is not the latest, whatever it is. */
-const FUTURE_MS = 600_000;
+export const FUTURE_MS = 600_000;
 
 /** A backup on one of the remotes that have it. */
 export interface Candidate {

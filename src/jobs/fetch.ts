@@ -35,8 +35,8 @@ async function expectRoom({ scratch, backup: { path, manifest } }: Reading): Pro
   );
 }
 
-/** One bad read is no proof against what is stored: it is read twice. */
-async function copyFolder(reading: Reading, folder: string, progress: Progress): Promise<void> {
+/** The files of a folder, checked, into one that is there and empty. One bad read is no proof against what is stored: it is read twice. */
+export async function copyFolder(reading: Reading, folder: string, progress: Progress): Promise<void> {
   const { session, backup } = reading;
   const problem = await copyOnce(reading, folder, progress);
   if (!problem) return;
@@ -47,7 +47,7 @@ async function copyFolder(reading: Reading, folder: string, progress: Progress):
       `${backup.path} came changed from ${session.remote.title}, and whole when it was read again: restore once more`,
     );
   await recordDamage(session, backup, again);
-  throw new VerifyError(`${backup.path} on ${session.remote.title} is damaged: ${again}`);
+  throw new VerifyError(`${backup.path} on ${session.remote.title} is damaged: ${again}`, { finding: again });
 }
 
 async function copyOnce(

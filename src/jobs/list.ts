@@ -44,12 +44,12 @@ export function formatCatalog(session: Session, catalog: Catalog, all: boolean):
   const blocks = names.map((name) => {
     const rows = catalog.backups
       .filter(({ manifest }) => manifest.series === name)
-      .map(({ manifest, path, state, reason }) => [
+      .map(({ manifest, path, state, reason, verdict }) => [
         state,
         manifest.startedAt.slice(0, 19).replace('T', ' '),
         formatAge(host.clock.now().getTime() - Date.parse(manifest.startedAt)),
         formatBytes(manifest.bytes),
-        path + (reason ? `  (${reason})` : ''),
+        path + (reason ? `  (${reason})` : '') + describeProof(verdict, host.clock.now()),
       ]);
     const note = isOwn(name) ? '' : '  (not of this configuration)';
     return `${printable(name)}${note}\n${formatRows(rows)}`;
@@ -57,6 +57,13 @@ export function formatCatalog(session: Session, catalog: Catalog, all: boolean):
   if (blocks.length === 0) blocks.push(`${remote.title} holds no backup.`);
   if (all) blocks.push(...formatOthers(catalog));
   return `${blocks.join('\n\n')}\n`;
+}
+
+/** What the last look at its content found, where that was good. */
+function describeProof(verdict: Verdict | undefined, now: Date): string {
+  if (!verdict?.ok) return '';
+  const age = formatAge(now.getTime() - Date.parse(verdict.at));
+  return `  (${verdict.level} verified ${age} ago${verdict.reason === null ? '' : `: ${verdict.reason}`})`;
 }
 
 function formatOthers({ orphans, foreign }: Catalog): readonly string[] {

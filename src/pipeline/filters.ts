@@ -102,3 +102,16 @@ export function planDecryption(identity: readonly string[]): Command {
     files: Object.fromEntries(names.map((name, index) => [name, identity[index]!])),
   };
 }
+
+/** What an artifact is called without what `planDecoding` undoes. */
+export function decodedName(name: string, { compression, encryption }: Encoded): string {
+  const clear = encryption === null ? name : name.replace(/\.age$/, '');
+  const extension = EXTENSIONS.get(compression ?? '');
+  return extension !== undefined && clear.endsWith(extension) ? clear.slice(0, -extension.length) : clear;
+}
+
+const EXTENSIONS: ReadonlyMap<string, string> = new Map([
+  ['gzip', '.gz'],
+  ['zstd', '.zst'],
+  ['lz4', '.lz4'],
+]);

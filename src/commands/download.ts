@@ -1,0 +1,14 @@
+import { resolve } from 'node:path';
+import { EXIT } from '../core/errors.ts';
+import { formatBytes } from '../core/units.ts';
+import { download } from '../jobs/download.ts';
+import type { Session } from '../jobs/session.ts';
+import { type Call, printText } from './call.ts';
+
+export async function runDownload(session: Session, { edge, source, options, args }: Call): Promise<number> {
+  const [name = 'latest', folder = '.'] = args;
+  const decode = options.decode === true;
+  const { backup, remote, path } = await download(session, { name, folder: resolve(source.cwd, folder), decode });
+  printText(edge, `${backup.path} (${formatBytes(backup.manifest.bytes)}) of ${remote} is in ${path}\n`);
+  return EXIT.ok;
+}

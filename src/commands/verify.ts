@@ -1,0 +1,32 @@
+import { formatBytes, formatDuration } from '../core/units.ts';
+import { formatRows } from '../jobs/list.ts';
+import type { Session } from '../jobs/session.ts';
+import { type Verified, verify } from '../jobs/verify.ts';
+import { type Call, printJson, printText } from './call.ts';
+
+export async function runVerify(session: Session, { edge, options, args: [argument] }: Call): Promise<number> {
+  const level = session.host.config.verifyLevel;
+  const results: Verified[] = [];
+  const take = (verified: Verified) => {
+    results.push(verified);
+    if (!options.json) printText(edge, `${formatRows([describe(verified)])}\n`);
+  };
+  const exitCode = await verify(session, { name: argument ?? 'latest', level }, take);
+  if (options.json) printJson(edge, results);
+  return exitCode;
+}
+
+const describe = ({ ok, level, artifact, remote, bytes, durationMs, reason }: Verified): string[] => [
+  ok ? 'good' : 'damaged',
+  level,
+  `${artifact} on ${remote}`,
+  `${formatBytes(bytes)} in ${formatDuration(durationMs)}`,
+  reason ?? '',
+];
+
+/** `--level` is short for the flag of VERIFY_LEVEL. */
+export function withLevel(call: Call): Call {
+  const { level } = call.options;
+  if (typeof level !== 'string') return call;
+  return { ...call, source: { ...call.source, flags: { ...call.source.flags, VERIFY_LEVEL: level } } };
+}

@@ -1,0 +1,99 @@
+import type { Command } from '../core/command.ts';
+import { ConfigError, DumpError, describeError, VerifyError } from '../core/errors.ts';
+import { formatBytes } from '../core/units.ts';
+import type { CheckPlan } from '../engines/engine.ts';
+import { engines } from '../engines/index.ts';
+import { watchCompleteness } from '../pipeline/completeness.ts';
+import { planDecoding } from '../pipeline/filters.ts';
+import type { Producer } from '../pipeline/relay.ts';
+import { expectSound, expectThere, expectWhole, pass, type Reading } from './artifact.ts';
+import { fetchFolder } from './fetch.ts';
+import { tryIdentity } from './identity.ts';
+import { createProgress } from './progress.ts';
+import { runTool } from './session.ts';
+
+/** Passes on what it gets, to nobody. */
+const CAT: Command = { file: 'cat', args: [] };
+
+const UNDECRYPTED = 'it is encrypted and DECRYPT_IDENTITY is not set: its SHA-256 alone was checked';
+
+/**
+ * Reads a backup in full: SHA-256, decryption, decompression, and what the engine can tell of a dump without a server.
+ * Returns what could not be looked at, if anything. Throws `VerifyError` where it is damaged; any other error is none of
+ * the backup's: the remote, a tool, or the identity.
+ */
+export async function expectReadable(reading: Reading): Promise<string | undefined> {
+  const { session, backup } = reading;
+  const { manifest, path } = backup;
+  const { identity } = session.host.config;
+  const engine = Object.values(engines).find(({ name }) => name === manifest.engine);
+  if (!engine) throw new ConfigError(`${path} is a backup of ${manifest.engine}, which this version does not know`);
+  await expectThere(reading);
+  if (manifest.encryption !== null && identity.length === 0) {
+    await expectWhole(reading);
+    return UNDECRYPTED;
+  }
+  const refusal = await tryIdentity(session, reading.scratch, backup);
+  if (refusal !== undefined) {
+    await expectSound(reading);
+    throw new ConfigError(`${path} cannot be decrypted: ${refusal}`);
+  }
+  try {
+    await readThrough(reading, engine.planCheck({ ...manifest, facts: manifest.target }));
+  } catch (error) {
+    if (!(error instanceof DumpError)) throw error;
+    await expectSound(reading);
+    if (IS_TOOL.test(error.message)) throw error;
+    const finding = `it is what was backed up, and cannot be read: ${describeError(error)}`;
+    throw new VerifyError(`${path} on ${session.remote.title} is damaged: ${finding}`, { finding });
+  }
+  return undefined;
+}
+
+/** What a tool says of itself and not of the dump. */
+const IS_TOOL = /could not be started|unsupported version|No space left on device|was killed by/;
+
+async function readThrough(reading: Reading, plan: CheckPlan): Promise<void> {
+  const { session, scratch, backup } = reading;
+  const { host } = session;
+  const { manifest, path } = backup;
+  if (plan.needsRoom) await expectRoom(reading);
+  let left = plan.commands;
+  if (!(await fetchFolder(reading))) {
+    const [first = CAT, ...rest] = plan.commands;
+    left = rest;
+    const decoders = planDecoding(manifest, host.config.identity);
+    using progress = createProgress(host.clock, host.logger, host.showProgress, () => {});
+    // What looks at the dump stands behind a stage of its own: the artifact's has its hash to look after.
+    await pass(reading, [...(decoders.length > 0 ? decoders : [CAT]), first], {
+      progress,
+      watch: watchDump(plan, path),
+    });
+  }
+  for (const command of left) await runTool(host, scratch, command, host.signal);
+}
+
+/** The same marks as when it was made, on what came back. */
+function watchDump({ marks, examine }: CheckPlan, path: string): Pick<Producer, 'tap' | 'approve'> {
+  const completeness = marks && watchCompleteness(marks);
+  const examination = examine?.();
+  return {
+    tap: (chunk) => {
+      examination?.add(chunk);
+      return completeness?.add(chunk);
+    },
+    approve: async () => {
+      const problem = (await completeness?.check()) ?? examination?.end().problem;
+      if (problem !== undefined) throw new DumpError(`${path} is no whole dump: ${problem}`);
+      return undefined;
+    },
+  };
+}
+
+async function expectRoom({ scratch, backup: { path, manifest } }: Reading): Promise<void> {
+  const free = await scratch.freeBytes();
+  if (free >= manifest.dumpBytes) return;
+  throw new ConfigError(
+    `BACKUP_TEMP_DIR: ${formatBytes(free)} are free in ${scratch.path}, to look at ${path} takes ${formatBytes(manifest.dumpBytes)}: give it room, or name another folder`,
+  );
+}

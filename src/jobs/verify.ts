@@ -1,0 +1,137 @@
+import { DbstashError, describeError, EXIT, RemoteError, VerifyError } from '../core/errors.ts';
+import type { VerifyLevel } from '../core/manifest.ts';
+import { holdBackup } from '../lock.ts';
+import { createScratch } from '../process/scratch.ts';
+import type { Backup, Catalog } from '../remote/catalog.ts';
+import { recordVerdict } from './artifact.ts';
+import { readCatalogs } from './catalogs.ts';
+import { FUTURE_MS } from './choose.ts';
+import { expectReadable } from './content.ts';
+import { exitCodeOf } from './report.ts';
+import { at, type Session } from './session.ts';
+import { ownsBackup } from './sources.ts';
+
+export interface VerifyOptions {
+  /** An artifact, an id, `latest` of each series, or `all`. */
+  readonly name: string;
+  readonly level: VerifyLevel;
+}
+
+/** What was found of one copy of a backup. */
+export interface Verified {
+  readonly remote: string;
+  readonly artifact: string;
+  readonly id: string;
+  readonly series: string;
+  readonly level: VerifyLevel;
+  readonly ok: boolean;
+  /** Why it is not; or what of it could not be looked at. */
+  readonly reason: string | null;
+  readonly bytes: number;
+  readonly durationMs: number;
+}
+
+interface Copy {
+  readonly session: Session;
+  readonly backup: Backup;
+}
+
+/**
+ * Looks at backups of this configuration (by name: at any) on each remote that has them, and writes what it found of their
+ * content beside them. Returns the exit code: 4 where one is damaged, else that of the first that could not be looked at.
+ * `onVerified` is called for each that could. Throws where there is none.
+ */
+export async function verify(
+  session: Session,
+  { name, level }: VerifyOptions,
+  onVerified: (verified: Verified) => void,
+): Promise<number> {
+  const { host } = session;
+  const found = await readCatalogs(session, host.signal);
+  const copies = found.flatMap(({ place, catalog }) =>
+    choose(session, catalog, name).map((backup): Copy => ({ session: at(session, place), backup })),
+  );
+  if (copies.length === 0) throw new DbstashError(describeNone(session, name));
+  let isDamaged = false;
+  const failures: unknown[] =
+    found.length < session.places.length + session.broken.length ? [new RemoteError('a remote was left out')] : [];
+  for (const copy of copies) {
+    try {
+      const verified = await verifyOne(copy, level);
+      isDamaged ||= !verified.ok;
+      if (!verified.ok) host.logger.error(`${verified.artifact} on ${verified.remote} is damaged: ${verified.reason}`);
+      onVerified(verified);
+    } catch (error) {
+      host.signal.throwIfAborted();
+      host.logger.error(`${copy.backup.path} could not be verified: ${describeError(error)}`);
+      failures.push(error);
+    }
+  }
+  if (isDamaged) return EXIT.damaged;
+  return failures.length === 0 ? EXIT.ok : exitCodeOf(failures[0]);
+}
+
+function choose(session: Session, { backups }: Catalog, name: string): readonly Backup[] {
+  if (name !== 'all' && name !== 'latest')
+    return backups.filter(({ path, manifest }) => path === name || manifest.id === name);
+  const { config, clock } = session.host;
+  const own = backups.filter(({ manifest }) => ownsBackup(config, manifest));
+  if (name === 'all') return own;
+  const newest = new Map<string, Backup>();
+  for (const backup of own) {
+    const { series, startedAt } = backup.manifest;
+    if (Date.parse(startedAt) <= clock.now().getTime() + FUTURE_MS && !newest.has(series)) newest.set(series, backup);
+  }
+  return [...newest.values()];
+}
+
+const describeNone = ({ series }: Session, name: string): string =>
+  name === 'all' || name === 'latest'
+    ? `there is no backup of the series ${series} to verify`
+    : `there is no backup ${name}: dbstash list shows what there is`;
+
+async function verifyOne(copy: Copy, level: VerifyLevel): Promise<Verified> {
+  const { session, backup } = copy;
+  const { host, remote } = session;
+  const startedMs = host.clock.now().getTime();
+  const { ok, reason } = await judge(copy, level);
+  const { id, series, bytes } = backup.manifest;
+  const durationMs = host.clock.now().getTime() - startedMs;
+  return {
+    remote: remote.title,
+    artifact: backup.path,
+    id,
+    series,
+    level,
+    ok,
+    reason: reason ?? null,
+    bytes,
+    durationMs,
+  };
+}
+
+interface Judgement {
+  readonly ok: boolean;
+  readonly reason: string | undefined;
+}
+
+async function judge({ session, backup }: Copy, level: VerifyLevel): Promise<Judgement> {
+  const { host } = session;
+  const { state, reason, verdict, manifest } = backup;
+  // What an earlier look at the content found, another one may find otherwise.
+  const isDoubted = state === 'damaged' && verdict?.ok === false && verdict.reason === reason;
+  if (level === 'stored' || (state !== 'good' && !isDoubted)) return { ok: state === 'good', reason };
+  const lease = await holdBackup(host.config.tempDir, manifest.id, host.randomHex(4));
+  await using scratch = await createScratch(host.config.tempDir, `verify-${host.randomHex(4)}`);
+  try {
+    const note = await expectReadable({ session, scratch, backup });
+    await recordVerdict(session, backup, { level, ok: true, reason: note ?? null });
+    return { ok: true, reason: note };
+  } catch (error) {
+    if (!(error instanceof VerifyError)) throw error;
+    await recordVerdict(session, backup, { level, ok: false, reason: error.finding });
+    return { ok: false, reason: error.finding };
+  } finally {
+    await lease?.release();
+  }
+}
