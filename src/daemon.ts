@@ -1,13 +1,16 @@
 import { access } from 'node:fs/promises';
+import { findMissed } from './core/catchUp.ts';
 import { describeError, EXIT } from './core/errors.ts';
 import { noteReport, noteSkippedTick, noteStart } from './core/memory.ts';
 import type { Report } from './core/report.ts';
 import { startServer } from './http/server.ts';
+import { awaitDatabase } from './jobs/awaitDatabase.ts';
 import { createLooks } from './jobs/looks.ts';
 import { createMemory, type Memory } from './jobs/memory.ts';
 import { runBackup } from './jobs/run.ts';
 import type { Host, Session } from './jobs/session.ts';
 import { openSession } from './jobs/session.ts';
+import { createTries } from './jobs/tries.ts';
 import { parseSchedule, runSchedule, type Schedule } from './schedule.ts';
 
 /** Backs up when the schedule says so, until the host's signal fires. Returns the exit code. */
@@ -19,29 +22,45 @@ export async function runDaemon(host: Host): Promise<number> {
   const { port } = config.health;
   await using _server = port === 0 ? undefined : await startServer({ ...config.health, ...host, read: memory.read });
   await using sessions = keepSession(host);
-  const looks = createLooks(host, { memory, open: sessions.open, onFirst: () => {} });
-  let current: Promise<Report> | undefined;
-  const begin = () => {
+  const tries = createTries(host);
+  const looks = createLooks(host, { memory, open: sessions.open, onFirst: () => void catchUp() });
+  let current: Promise<Report | undefined> | undefined;
+  const run = async (isEarly: boolean): Promise<Report | undefined> => {
+    await looks.stop();
+    if (isEarly) await awaitDatabase(host);
+    if (signal.aborted) return undefined;
+    await tries.note(clock.now());
+    const report = await runBackup(tellMemory(host, memory), sessions.open);
+    if (report.outcome === 'interrupted') await tries.forget();
+    remember(host, memory, report);
+    return report;
+  };
+  const begin = (isEarly: boolean) => {
     memory.note((state) => noteStart(state, '', clock.now()));
-    current = looks
-      .stop()
-      .then(() => runBackup(tellMemory(host, memory), sessions.open))
-      .then((report) => remember(host, memory, report))
-      .finally(() => {
-        current = undefined;
-        if (signal.aborted) return;
-        logNext(host, schedule);
-        looks.start();
-      });
+    current = run(isEarly).finally(() => {
+      current = undefined;
+      if (signal.aborted) return;
+      logNext(host, schedule);
+      looks.start();
+    });
   };
   const tick = () => {
-    if (!current) return begin();
+    if (!current) return begin(false);
     memory.note(noteSkippedTick);
     const { skippedTicks: skipped } = memory.read().state.totals;
     logger.warn('skipped: the run before is still going on', { skipped });
   };
+  const catchUp = async () => {
+    if (!config.catchUp) return;
+    const triedAt = await tries.last();
+    const { state, now } = memory.read();
+    const due = findMissed(state, triedAt, now);
+    if (!due || current || signal.aborted) return;
+    logger.info(`catches up on the backup that was due at ${due.toISOString()}`);
+    begin(true);
+  };
   logNext(host, schedule);
-  if (config.onStart) begin();
+  if (config.onStart) begin(true);
   else looks.start();
   await runSchedule(schedule, tick, { clock, signal });
   const last = await current;
@@ -60,11 +79,10 @@ function tellMemory(host: Host, memory: Memory): Host {
   return { ...host, notifier: { ...notifier, started } };
 }
 
-function remember({ redact }: Host, memory: Memory, report: Report): Report {
+function remember({ redact }: Host, memory: Memory, report: Report): void {
   const { error, warnings } = report;
   const shown = { ...report, error: error === undefined ? undefined : redact(error), warnings: warnings.map(redact) };
   memory.note((state) => noteReport(state, shown));
-  return report;
 }
 
 /** One run. */

@@ -12,6 +12,9 @@ type Series = Pick<SeriesState, 'series' | 'database'>;
 
 /** Clocks of several machines differ; what is further ahead than this is from a clock that was wrong. */
 const FUTURE_MS = 600_000;
+
+export const isAhead = (at: Date, now: Date): boolean => at.getTime() > now.getTime() + FUTURE_MS;
+
 /** A run begins a moment after it is due. */
 const LEAST_GRACE_MS = 1000;
 /** A remote may miss one run. */
@@ -34,8 +37,6 @@ export function judgeHealth(state: State, now: Date): Health {
 /** A clock that was set back far behind our start must not silence us until it has caught up. */
 const watchedSince = ({ facts }: State, now: Date): Date =>
   isAhead(facts.startedAt, now) ? new Date(0) : facts.startedAt;
-
-const isAhead = (at: Date, now: Date): boolean => at.getTime() > now.getTime() + FUTURE_MS;
 
 /** A run that found another one at work says nothing; one that failed is mended by another one's good backups since. */
 function describeFailure(state: State, now: Date): readonly string[] {

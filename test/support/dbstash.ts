@@ -32,7 +32,7 @@ interface ProgramOptions {
 
 interface DbstashOptions extends ProgramOptions {
   /** The program, from the repository's root. */
-  readonly entry?: 'src/main.ts' | 'dist/dbstash.js';
+  readonly entry?: 'src/main.ts' | 'src/entry.ts' | 'dist/dbstash.js';
 }
 
 export interface DbstashProcess extends AsyncDisposable {
