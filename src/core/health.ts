@@ -30,7 +30,7 @@ export function judgeHealth(state: State, now: Date): Health {
   const isOwn = due !== undefined && due >= watchedSince(state, now);
   return {
     unhealthy: [...failed, ...(isOwn ? overdue : [])],
-    unready: [...failed, ...overdue, ...describeEmpty(state, now), ...remotes.flatMap(describeRemote)],
+    unready: [...failed, ...(due ? overdue : describeEmpty(state, now)), ...remotes.flatMap(describeRemote)],
   };
 }
 
@@ -51,12 +51,15 @@ function describeFailure(state: State, now: Date): readonly string[] {
 }
 
 function describeOverdue(state: State, due: Date, now: Date): readonly string[] {
-  return listOverdue(state, due, now).flatMap(({ series, database }) => {
+  return listOverdue(state, due, now).map(({ series, database }) => {
     const newest = findNewest(state, series, now);
-    if (!newest) return [`${database} was due at ${iso(due)}, and has no good backup`];
-    return [`${database} was due at ${iso(due)}, and its newest good backup is of ${iso(newest.startedAt)}`];
+    const there = newest ? `its newest good backup is of ${iso(newest.startedAt)}` : nothingOf(state);
+    return `${database} was due at ${iso(due)}, and ${there}`;
   });
 }
+
+const isListed = ({ remotes }: State): boolean => remotes.some(({ listedAt }) => listedAt);
+const nothingOf = (state: State): string => (isListed(state) ? 'has no good backup' : 'no good backup of it is known');
 
 /** Those that have no good backup begun at or after `due`. */
 export const listOverdue = (state: State, due: Date, now: Date): readonly Series[] =>
@@ -65,12 +68,11 @@ export const listOverdue = (state: State, due: Date, now: Date): readonly Series
     return !newest || newest.startedAt < due;
   });
 
-/** Whatever was due. */
+/** Whether or not it was due already. */
 function describeEmpty(state: State, now: Date): readonly string[] {
-  if (!state.remotes.some(({ listedAt }) => listedAt)) return [];
-  const expected = listExpected(state, now);
-  const empty = expected.filter(({ series }) => !findNewest(state, series, now));
-  return empty.map(({ database }) => `${database} has no good backup`);
+  if (!isListed(state)) return [];
+  const empty = listExpected(state, now).filter(({ series }) => !findNewest(state, series, now));
+  return empty.map(({ database }) => `${database} ${nothingOf(state)}`);
 }
 
 /**
