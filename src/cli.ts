@@ -4,6 +4,7 @@ import { type CommandRow, type Edge, type Options, withSession } from './command
 import { runCheck } from './commands/check.ts';
 import { runConfig } from './commands/config.ts';
 import { runDownload } from './commands/download.ts';
+import { runHealth } from './commands/health.ts';
 import { runList } from './commands/list.ts';
 import { runPrune } from './commands/prune.ts';
 import { runRestore } from './commands/restore.ts';
@@ -102,6 +103,16 @@ export const commands: readonly CommandRow[] = [
     example: 'dbstash config',
     exitCodes: '0 valid; 2 not',
     run: runConfig,
+  },
+  {
+    name: 'health',
+    summary: 'ask the daemon of this container whether all is well, as the health check of its image does',
+    options: [
+      ['--ready', 'ask for the whole truth, from the catalog (/readyz), and not only for what a restart may mend'],
+    ],
+    example: 'docker exec backup dbstash health --ready',
+    exitCodes: '0 healthy, or there is no server to ask (HEALTH_PORT=0); 1 not, and why',
+    run: ({ edge, source, options }) => runHealth(source, options.ready === true, edge.print),
   },
 ];
 

@@ -8,9 +8,11 @@ export interface Schedule {
   readonly isOnce: boolean;
   /** The first due time later than `after`. */
   next(after: Date): Date | undefined;
+  /** The latest due time earlier than `before`; undefined where there was none for forty years. */
+  previous(before: Date): Date | undefined;
 }
 
-const ONCE: Schedule = { isOnce: true, next: () => undefined };
+const ONCE: Schedule = { isOnce: true, next: () => undefined, previous: () => undefined };
 
 const NICKNAMES = ['@hourly', '@daily', '@midnight', '@weekly', '@monthly', '@yearly', '@annually'];
 /** The fields from the right: the one for seconds may be absent. */
@@ -39,13 +41,35 @@ export function parseSchedule(text: string, timeZone: string): Schedule {
   if (parts.length === 1 && parts[0]?.toLowerCase() === 'once') return ONCE;
   if (parts.length === 0) throw new ConfigError(`the schedule is empty; right is ${FORMS}`);
   const crons = parts.map((part) => parsePattern(part, timeZone));
-  return { isOnce: false, next: (after) => earliest(crons.map((cron) => cron.nextRun(after))) };
+  const next = (after: Date) => earliest(crons.map((cron) => cron.nextRun(after)));
+  return { isOnce: false, next, previous: (before) => latestBefore(before, next) };
 }
 
 const FORMS = `5 fields (minute hour day month weekday), 6 with seconds first, ${NICKNAMES.join(', ')}, or "once" alone`;
 
 const earliest = (dates: readonly (Date | null)[]): Date | undefined =>
   dates.filter((date) => date !== null).sort((a, b) => a.getTime() - b.getTime())[0];
+
+const FURTHEST_MS = 40 * 366 * 86_400_000;
+
+/** By `next` alone, so that both know the same due times: first how far back there is one, then halving what is between. */
+function latestBefore(before: Date, next: Schedule['next']): Date | undefined {
+  const end = before.getTime();
+  const dueAfter = (ms: number) => next(new Date(ms))?.getTime() ?? Number.POSITIVE_INFINITY;
+  let back = 1000;
+  while (dueAfter(end - back) >= end) {
+    if (back > FURTHEST_MS) return undefined;
+    back *= 2;
+  }
+  let [found, none] = [dueAfter(end - back), end];
+  while (none - found > 1) {
+    const middle = Math.floor((found + none) / 2);
+    const due = dueAfter(middle);
+    if (due < end) found = due;
+    else none = middle;
+  }
+  return new Date(found);
+}
 
 function requireTimeZone(timeZone: string): void {
   try {

@@ -93,16 +93,20 @@ export async function openSession(host: Host, signal: AbortSignal = host.signal)
   }
 }
 
+/** In the order of their variables. */
+export const locateRemotes = ({ remote }: Config): readonly Location[] =>
+  remote.remotes.map((text, index) => parseLocation(text, `dbstash${index + 1}`));
+
 /** At least one; throws why the first could not be opened where none could. */
 async function openPlaces(
   host: Host,
   scratch: Scratch,
   signal: AbortSignal,
 ): Promise<Pick<Session, 'places' | 'broken' | 'rcloneVersion'>> {
-  const { remotes, extraArgs } = host.config.remote;
+  const { extraArgs } = host.config.remote;
   const options = { configPath: await placeRcloneConfig(host, scratch), extraArgs };
   const first = rcloneEnvironment(host, undefined);
-  const locations = remotes.map((text, index) => parseLocation(text, `dbstash${index + 1}`));
+  const locations = locateRemotes(host.config);
   const looks = locations.map((location) => {
     const env = { ...first, ...location.env };
     return inspectBackend(createRclone({ ...options, env }), location, env, extraArgs, signal);
