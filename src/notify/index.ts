@@ -4,6 +4,7 @@ import { formatDuration } from '../core/units.ts';
 import type { LogFields } from '../logger.ts';
 import type { Channel, Format, Surroundings } from './channel.ts';
 import { discord } from './discord.ts';
+import { createEmail } from './email.ts';
 import { createMessage, createTestMessage, type Message } from './message.ts';
 import { createPolicy } from './policy.ts';
 import { slack } from './slack.ts';
@@ -78,7 +79,9 @@ export function createNotifier(around: Surroundings): Notifier {
 type Place = Pick<Channel, 'kind' | 'title'>;
 
 function createChannels(around: Surroundings): readonly Channel[] {
-  return around.config.notify.webhooks.map((address) => createWebChannel(address, around));
+  const { webhooks, mail } = around.config.notify;
+  const web = webhooks.map((address) => createWebChannel(address, around));
+  return mail === undefined ? web : [...web, createEmail(mail, around)];
 }
 
 function createWebChannel(address: string, around: Surroundings): Channel {
