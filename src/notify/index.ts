@@ -1,11 +1,12 @@
-import { describeError, TimeoutError } from '../core/errors.ts';
+import { DbstashError } from '../core/errors.ts';
 import type { Report } from '../core/report.ts';
-import { formatDuration } from '../core/units.ts';
 import type { LogFields } from '../logger.ts';
 import type { Channel, Format, Surroundings } from './channel.ts';
+import { createCourier, createDeadline, type Delivery } from './courier.ts';
 import { discord } from './discord.ts';
 import { createEmail } from './email.ts';
 import { createMessage, createTestMessage, type Message } from './message.ts';
+import { createPing, type Ping } from './ping.ts';
 import { createPolicy } from './policy.ts';
 import { slack } from './slack.ts';
 import { callWeb } from './web.ts';
@@ -19,64 +20,71 @@ export interface Notifier {
   ended(report: Report): Promise<void>;
   /** Tells every channel, whatever is to be told of. Never rejects. */
   test(): Promise<readonly Delivery[]>;
-  /** Messages that did not arrive, by kind of channel, since the process started. */
+  /** Messages that did not arrive, by kind of channel, since the process started; kinds that are not configured are absent. */
   failures(): Readonly<Record<string, number>>;
 }
 
-/** What became of a message at one channel. */
-export interface Delivery {
-  readonly channel: string;
-  readonly title: string;
-  readonly state: 'delivered' | 'failed';
-  /** What the other said. */
-  readonly detail: string;
-}
-
-const TIMEOUT_MS = 10_000;
-/** Of the seven seconds from SIGTERM to our exit, our share. */
-const HURRIED_MS = 2000;
+/** What the ping of a start still gets once the run has ended: the next one must not overtake it. */
+const START_MS = 2000;
 
 /** The first one that fits an address says how messages look to it. */
 const FORMATS: readonly Format[] = [slack, discord, webhook];
 
 export function createNotifier(around: Surroundings): Notifier {
-  const { config, logger, redact } = around;
+  const { config, clock } = around;
   const channels = createChannels(around);
+  const ping = config.notify.pingUrl === undefined ? undefined : createPing(config.notify.pingUrl, around);
   const decide = createPolicy(config.notify.on);
-  const failures = new Map(channels.map(({ kind }) => [kind, 0]));
+  const { deliver, failures } = createCourier(around, ping ? [...channels, ping] : channels);
+  let beginning: { readonly done: Promise<unknown>; stop(): void } | undefined;
 
-  const deliver = async ({ kind, title }: Place, work: Promise<void>, fields: LogFields): Promise<Delivery> => {
-    try {
-      await work;
-      logger.debug(`${title} was told`, fields);
-      return { channel: kind, title, state: 'delivered', detail: '' };
-    } catch (error) {
-      failures.set(kind, (failures.get(kind) ?? 0) + 1);
-      const detail = redact(describeError(error));
-      logger.warn(`${title} was not told: ${detail}`, { ...fields, channel: kind });
-      return { channel: kind, title, state: 'failed', detail };
-    }
-  };
   const tellAll = (message: Message, signal: AbortSignal, fields: LogFields) =>
-    Promise.all(channels.map((channel) => deliver(channel, within(signal, channel.send(message, signal)), fields)));
+    channels.map((channel) => deliver(channel, signal, () => channel.send(message, signal), fields));
+
+  const pingEnd = async (message: Message, report: Report, signal: AbortSignal) => {
+    const timer = clock.setTimeout(() => beginning?.stop(), around.signal.aborted ? 0 : START_MS);
+    await beginning?.done;
+    clock.clearTimeout(timer);
+    beginning = undefined;
+    if (!ping || report.outcome === 'skipped') return;
+    await deliver(ping, signal, () => ping.end(message, report, signal), { run: report.run });
+  };
 
   return {
-    started: () => {},
+    started: (run) => {
+      const start = ping?.start;
+      if (!ping || !start) return;
+      const deadline = createDeadline(around);
+      const sending = deliver(ping, deadline.signal, () => start(run, deadline.signal), { run });
+      const done = sending.finally(() => deadline[Symbol.dispose]());
+      beginning = { done, stop: () => deadline.abort(new DbstashError('the run was over before an answer came')) };
+    },
     ended: async (report) => {
       using deadline = createDeadline(around);
       const { isTold, recoveredAfter } = decide(report);
-      if (!isTold) return;
-      await tellAll(createMessage(around, report, recoveredAfter), deadline.signal, { run: report.run });
+      const message = createMessage(around, report, recoveredAfter);
+      const told = isTold ? tellAll(message, deadline.signal, { run: report.run }) : [];
+      await Promise.all([...told, pingEnd(message, report, deadline.signal)]);
     },
     test: async () => {
       using deadline = createDeadline(around);
-      return await tellAll(createTestMessage(around), deadline.signal, {});
+      const { signal } = deadline;
+      const message = createTestMessage(around);
+      return await Promise.all([
+        ...tellAll(message, signal, {}),
+        ...(ping ? [ping.test ? deliver(ping, signal, () => ping.test!(message, signal), {}) : skipPing(ping)] : []),
+      ]);
     },
-    failures: () => Object.fromEntries(failures),
+    failures,
   };
 }
 
-type Place = Pick<Channel, 'kind' | 'title'>;
+const skipPing = ({ kind, title }: Ping): Delivery => ({
+  channel: kind,
+  title,
+  state: 'skipped',
+  detail: 'not asked: there all that comes counts as a run that went well, or as one that did not',
+});
 
 function createChannels(around: Surroundings): readonly Channel[] {
   const { webhooks, mail } = around.config.notify;
@@ -93,37 +101,6 @@ function createWebChannel(address: string, around: Surroundings): Channel {
     send: (message, signal) => {
       const body = { type: 'application/json', text: JSON.stringify(render(message)) };
       return callWeb({ url: address, body }, around, signal);
-    },
-  };
-}
-
-/** Rejects when the signal fires, whether the work heeds it or not. */
-async function within(signal: AbortSignal, work: Promise<void>): Promise<void> {
-  const late = Promise.withResolvers<never>();
-  const abort = () => late.reject(signal.reason);
-  if (signal.aborted) abort();
-  signal.addEventListener('abort', abort, { once: true });
-  try {
-    await Promise.race([work, late.promise]);
-  } finally {
-    signal.removeEventListener('abort', abort);
-    work.catch(() => {});
-  }
-}
-
-/** A signal that fires after the time there is, of which little is left once the process has to end. */
-function createDeadline({ clock, signal }: Surroundings): Disposable & { signal: AbortSignal } {
-  const controller = new AbortController();
-  const expire = (ms: number) => () => controller.abort(new TimeoutError(`no answer within ${formatDuration(ms)}`));
-  const timers = [clock.setTimeout(expire(TIMEOUT_MS), TIMEOUT_MS)];
-  const hurry = () => void timers.push(clock.setTimeout(expire(HURRIED_MS), HURRIED_MS));
-  if (signal.aborted) hurry();
-  else signal.addEventListener('abort', hurry, { once: true });
-  return {
-    signal: controller.signal,
-    [Symbol.dispose]: () => {
-      signal.removeEventListener('abort', hurry);
-      for (const timer of timers) clock.clearTimeout(timer);
     },
   };
 }
