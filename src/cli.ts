@@ -6,6 +6,7 @@ import { runConfig } from './commands/config.ts';
 import { runDownload } from './commands/download.ts';
 import { runHealth } from './commands/health.ts';
 import { runList } from './commands/list.ts';
+import { runNotifyTest } from './commands/notifyTest.ts';
 import { runPrune } from './commands/prune.ts';
 import { runRestore } from './commands/restore.ts';
 import { runVerify, withLevel } from './commands/verify.ts';
@@ -95,6 +96,14 @@ export const commands: readonly CommandRow[] = [
     exitCodes:
       '0 all well (perhaps with warnings); else of the first thing that failed: 1 database, 2 configuration, 3 remote',
     run: (call) => withSession(call, runCheck),
+  },
+  {
+    name: 'notify-test',
+    summary: 'send a test message to every channel that is configured, whatever NOTIFY_ON says',
+    options: [JSON_OPTION],
+    example: 'dbstash notify-test',
+    exitCodes: '0 all took it; 1 one did not; 2 none is configured',
+    run: runNotifyTest,
   },
   {
     name: 'config',

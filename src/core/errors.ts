@@ -50,6 +50,15 @@ export class LockedError extends DbstashError {
 /** A total or a stall timeout has passed. */
 export class TimeoutError extends DbstashError {}
 
+/** What failed of several databases; the cause of the error that a run over them ends with. */
+export class DatabaseErrors extends AggregateError {
+  readonly failures: readonly { readonly database: string; readonly error: unknown }[];
+  constructor(failures: DatabaseErrors['failures']) {
+    super(failures.map(({ error }) => error));
+    this.failures = failures;
+  }
+}
+
 export type StopSignal = 'SIGINT' | 'SIGTERM' | 'SIGHUP';
 
 /** A signal asked us to stop; `exitCode` is 128 + its number, with a hang-up taken for SIGTERM. */

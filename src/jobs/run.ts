@@ -68,12 +68,13 @@ export async function runBackup(host: Host, openSession: OpenSession): Promise<R
     log.warn(message);
   };
   const report = (failure: unknown) => createReport(clock.now(), { id, startedAt, results, warnings, failure });
-  notifier.started(id);
   await using locks = new AsyncDisposableStack();
   const failure = await outcomeOf(signal, warn, async () => {
     using deadline = createDeadline(clock, host.config.timeoutMs);
     const lock = locks.use(await takeLock(host, lockName(host)));
     const over = AbortSignal.any([signal, deadline.signal, lock.lost]);
+    // Not of a run that is skipped: whoever waits for its end would wait in vain.
+    notifier.started(id);
     await runPreHook(host, logger, id, over);
     await attemptAll({ id, host, logger, openSession, lock, over, warn, results, done: new Set() }, warnings);
   });
