@@ -100,11 +100,11 @@ export async function pruneAfterBackup(run: Run, manifest: Manifest, before: Cat
     const other = describeChange(session.series, [{ manifest }, ...before.backups]);
     if (other !== undefined) run.warn(`nothing is pruned: ${other}`);
     const isOff = other !== undefined || isRetentionOff(session.host.config.retention);
-    if (isOff && findDead(session, before).length === 0) return [];
+    if (isOff && findDead(session, before, run.id).every(({ record }) => record.id === manifest.id)) return [];
     const catalog = await session.readCatalog(run.signal);
     expectCommitted(catalog, manifest);
     expectReadable(catalog);
-    const swept = await sweepOrphans(session, catalog, run.signal);
+    const swept = await sweepOrphans(session, catalog, run.signal, run.id);
     if (swept.length > 0) run.logger.info(`swept what dead runs left: ${swept.join(', ')}`);
     if (isOff || describeChange(session.series, catalog.backups) !== undefined) return [];
     const plan = planPrune(session, catalog);
