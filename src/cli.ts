@@ -6,11 +6,10 @@ import { runConfig } from './commands/config.ts';
 import { runList } from './commands/list.ts';
 import { runPrune } from './commands/prune.ts';
 import { runRestore } from './commands/restore.ts';
-import { parseConfig } from './config/config.ts';
+import { runStart } from './commands/start.ts';
 import { variables } from './config/variables.ts';
 import { ConfigError, EXIT } from './core/errors.ts';
 import { parseBoolean } from './core/units.ts';
-import { runDaemon } from './daemon.ts';
 import { parseSchedule } from './schedule.ts';
 
 const JSON_OPTION = ['--json', 'print JSON on standard output'] as const;
@@ -22,7 +21,7 @@ export const commands: readonly CommandRow[] = [
     summary: 'back up when BACKUP_SCHEDULE says so (the default command)',
     example: 'BACKUP_SCHEDULE="0 2 * * *" dbstash start',
     exitCodes: '0 stopped while idle; 143 or 130 stopped during a run; with BACKUP_SCHEDULE=once as backup',
-    run: async ({ edge, source }) => runDaemon(edge.createHost(parseConfig(source))),
+    run: runStart,
   },
   {
     name: 'backup',

@@ -86,6 +86,13 @@ function describeFault(text: string, index: number): string | undefined {
   }
 }
 
+/** The first `count` due times later than `after`. */
+export function listDueTimes(schedule: Schedule, after: Date, count: number): readonly Date[] {
+  const times: Date[] = [];
+  for (let due = schedule.next(after); due && times.length < count; due = schedule.next(due)) times.push(due);
+  return times;
+}
+
 /** Wall time is looked at again after so long: timers end at 24.8 days, and clocks are set. */
 const STEP_MS = 60_000;
 

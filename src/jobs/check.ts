@@ -1,10 +1,9 @@
 import { createId } from '../core/backupId.ts';
 import { DumpError, describeError, EXIT, RemoteError } from '../core/errors.ts';
 import { formatBytes } from '../core/units.ts';
-import type { Server } from '../engines/engine.ts';
 import { planParts } from '../remote/parts.ts';
 import { openTunnel } from '../ssh.ts';
-import { inspectDatabase } from './inspect.ts';
+import { describeDenied, inspectDatabase } from './inspect.ts';
 import { exitCodeOf } from './report.ts';
 import { at, cleanupSignal, type Session } from './session.ts';
 import { findSources, ownsSeries } from './sources.ts';
@@ -55,7 +54,7 @@ async function checkDatabase(session: Session): Promise<Answer> {
   const signal = AbortSignal.any([host.signal, tunnel.lost]);
   const reached = { ...session, reach: tunnel.reach };
   const { tool, server, warnings } = await inspectDatabase(reached, scratch, signal);
-  const denied = server.unreadable && describeDenied(server.unreadable);
+  const denied = describeDenied(server);
   if (denied !== undefined && !server.unreadable?.isLeftOut) throw new DumpError(denied);
   const estimate = { databaseBytes: server.bytes, lastBytes: 0, availableBytes: host.availableBytes() };
   const parts = remote.backend.parts && planParts(remote.backend.parts, estimate).warning;
@@ -67,13 +66,8 @@ async function checkDatabase(session: Session): Promise<Answer> {
   };
 }
 
-function describeDenied({ names, remedy, isLeftOut }: NonNullable<Server['unreadable']>): string {
-  const [first, ...rest] = names;
-  const more = rest.length === 0 ? '' : ` and ${rest.length} more`;
-  return `the login may not read ${first}${more}, ${isLeftOut ? 'which the dump leaves out' : 'where the dump will stop'}: ${remedy}`;
-}
-
 async function checkRemote({ host, remote, scratch }: Session): Promise<Answer> {
+  if (host.config.dryRun) return { detail: `${remote.title}, not tried: DRY_RUN` };
   const path = `dbstash-check-${createId(host.clock.now(), host.randomHex(3))}.txt`;
   const text = 'written by dbstash check, to be removed at once\n';
   const remove = () => remote.remove([path], scratch.path, cleanupSignal(host)).catch((error: unknown) => error);

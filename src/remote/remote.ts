@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import * as z from 'zod';
+import type { Command } from '../core/command.ts';
 import { RemoteError } from '../core/errors.ts';
 import { PARTIAL_SUFFIX } from '../core/manifest.ts';
 import { type Child, hasSucceeded } from '../process/child.ts';
@@ -33,6 +34,8 @@ export interface Remote {
   remove(paths: readonly string[], folder: string, signal: AbortSignal): Promise<void>;
   /** Starts an upload: what is written to the child's standard input. End-of-input commits it. `onProgress` gets rclone's count of bytes sent. */
   upload(path: string, chunkBytes: number | undefined, onProgress: (bytes: number) => void): Child;
+  /** What `upload` would run, or for a folder at `from` `uploadFolder`. */
+  describeUpload(path: string, chunkBytes: number | undefined, from?: string): Command;
   /** The name to upload to, so that a half-written object never has the final one. */
   uploadPath(path: string): string;
   /** Gives an upload its final name, which must be free; from `onMove` on it may be ours. */
@@ -105,9 +108,17 @@ export function createRemote(rclone: Rclone, location: Location, backend: Backen
     const entries = parse(listingSchema, output.stdout, `the listing of ${title}`);
     return new Map(entries.map((entry) => [folder === '' ? entry.Path : `${folder}/${entry.Path}`, entry.Size]));
   };
+  const uploadCall = (path: string, chunkBytes: number | undefined) => {
+    const parts = chunkBytes === undefined || !backend.parts ? [] : [`${backend.parts.flag}=${chunkBytes}B`];
+    return { verb: ['rcat'], flags: [...checksumFlags, ...parts, ...STATISTICS], paths: [at(remote.uploadPath(path))] };
+  };
+  const copyCall = (from: string, to: string) => ({
+    verb: ['copy'],
+    flags: ['--no-check-dest', ...STATISTICS],
+    paths: [from, to],
+  });
   const copy = async (from: string, to: string, onProgress: (bytes: number) => void, signal: AbortSignal) => {
-    const flags = ['--no-check-dest', ...STATISTICS];
-    const output = await rclone.run({ verb: ['copy'], flags, paths: [from, to] }, signal, readStatistics(onProgress));
+    const output = await rclone.run(copyCall(from, to), signal, readStatistics(onProgress));
     if (!hasSucceeded(output.exit)) throw rcloneError(`copy ${location.title}`, output.exit, output.stderr);
   };
 
@@ -186,13 +197,9 @@ export function createRemote(rclone: Rclone, location: Location, backend: Backen
       await removeNamed(names, REMOVE_ATTEMPTS, signal);
     },
 
-    upload(path, chunkBytes, onProgress) {
-      const parts = chunkBytes === undefined || !backend.parts ? [] : [`${backend.parts.flag}=${chunkBytes}B`];
-      return rclone.start(
-        { verb: ['rcat'], flags: [...checksumFlags, ...parts, ...STATISTICS], paths: [at(remote.uploadPath(path))] },
-        readStatistics(onProgress),
-      );
-    },
+    upload: (path, chunkBytes, onProgress) => rclone.start(uploadCall(path, chunkBytes), readStatistics(onProgress)),
+    describeUpload: (path, chunkBytes, from) =>
+      rclone.describe(from === undefined ? uploadCall(path, chunkBytes) : copyCall(from, at(path))),
 
     async publish(path, signal, onMove) {
       if (backend.isAtomic) return;
