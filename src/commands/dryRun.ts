@@ -3,6 +3,7 @@ import type { Config } from '../config/config.ts';
 import { describeConfig } from '../config/config.ts';
 import { EXIT } from '../core/errors.ts';
 import { formatBytes } from '../core/units.ts';
+import { describeChannels } from '../jobs/channels.ts';
 import {
   type DryRun,
   exitCodeOfDryRun,
@@ -12,7 +13,7 @@ import {
   type ShownCommand,
 } from '../jobs/dryRun.ts';
 import { formatRows } from '../jobs/list.ts';
-import { listDueTimes, parseSchedule } from '../schedule.ts';
+import { describeSchedule, listDueTimes, parseSchedule } from '../schedule.ts';
 import { type Edge, printJson, printText } from './call.ts';
 
 /** DRY_RUN: says what a run would do now, and when the schedule is due. Returns the exit code that the run would have. */
@@ -48,16 +49,6 @@ function describeCopy({ keep, remove, ...copy }: PlannedCopy) {
   return { ...copy, obstacle: copy.obstacle ?? null, keep: keep.map(describe), remove: remove.map(describe) };
 }
 
-/** Where messages would go. An address is its key, so of it the host alone. */
-export function describeChannels({ notify: { webhooks, mail, pingUrl, on } }: Config): readonly string[] {
-  const place = (url: string) => new URL(url).host;
-  return [
-    ...webhooks.map((url) => `message to ${place(url)} on ${on}`),
-    ...(mail ? [`mail to ${mail.to.join(', ')} by ${mail.smtp.host} on ${on}`] : []),
-    ...(pingUrl === undefined ? [] : [`ping to ${place(pingUrl)} at start and end`]),
-  ];
-}
-
 function formatPlan(config: Config, plan: DryRun, due: readonly Date[]): string {
   const { hooks } = config;
   const set = describeConfig(config).filter(({ value }) => value !== null && value !== '');
@@ -70,7 +61,7 @@ function formatPlan(config: Config, plan: DryRun, due: readonly Date[]): string 
     'Dry run: nothing is written to a remote, no hook and no notification is called.',
     section('Configuration', [formatRows(set.map(({ name, value, source }) => [name, value ?? '', source]))]),
     section(
-      'Due next',
+      `Due next: ${describeSchedule(config.schedule, config.timeZone)}`,
       due.map((date) => date.toISOString()),
     ),
     ...plan.backups.map(formatBackup),

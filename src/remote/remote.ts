@@ -24,6 +24,8 @@ export interface Remote {
   listFolder(path: string, signal: AbortSignal): Promise<Listing>;
   /** Bytes of an object, undefined if it is not there. */
   stat(path: string, signal: AbortSignal): Promise<number | undefined>;
+  /** When an object was stored, by the storage's own clock; undefined where it has none that we could tell. */
+  storedAt(path: string, signal: AbortSignal): Promise<Date | undefined>;
   /** The texts of small objects, through the private folder `folder`; those that are gone meanwhile are left out. */
   readAll(paths: readonly string[], folder: string, signal: AbortSignal): Promise<ReadonlyMap<string, string>>;
   /** As `readAll`, but what cannot be read does not hide the rest: `failure` says that something could not. */
@@ -67,6 +69,7 @@ interface Reading {
 }
 
 const entrySchema = z.object({ Path: z.string(), Size: z.number(), IsDir: z.boolean() });
+const timedSchema = z.object({ ModTime: z.string() });
 const listingSchema = z.array(entrySchema);
 const uploadsSchema = z.record(z.string(), z.array(z.object({ Key: z.string() })).nullable());
 
@@ -74,7 +77,7 @@ const uploadsSchema = z.record(z.string(), z.array(z.object({ Key: z.string() })
 const REMOVE_ATTEMPTS = 3;
 
 /** How storages say that a login lacks the right. */
-const FORBIDDEN = /access ?denied|forbidden|permission[ _]denied|not permitted|insufficient permission|\b403\b/i;
+export const FORBIDDEN = /access ?denied|forbidden|permission[ _]denied|not permitted|insufficient permission|\b403\b/i;
 
 /** Storages where rclone's own checksum only repeats what it holds in memory; our SHA-256 stands in the manifest. */
 const SKIP_CHECKSUM = new Set(['local', 's3', 'alias']);
@@ -147,6 +150,15 @@ export function createRemote(rclone: Rclone, location: Location, backend: Backen
       const entry = parse(entrySchema.nullable(), output.stdout, `what rclone says of ${path}`);
       // Of nothing, bucket storages say a directory of size -1.
       return entry === null || entry.IsDir ? undefined : entry.Size;
+    },
+
+    async storedAt(path, signal) {
+      // Elsewhere the time is what rclone has set, or this machine's.
+      if (!backend.isAtomic || backend.types.includes('local')) return undefined;
+      const flags = ['--stat', '--use-server-modtime', '--no-mimetype'];
+      const stdout = await ask('lsjson', path, flags, signal);
+      const time = parse(timedSchema.nullable(), stdout, `what rclone says of ${path}`)?.ModTime;
+      return time === undefined || Number.isNaN(Date.parse(time)) ? undefined : new Date(time);
     },
 
     async readAll(paths, folder, signal) {
