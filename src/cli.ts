@@ -9,12 +9,12 @@ import { runList } from './commands/list.ts';
 import { runNotifyTest } from './commands/notifyTest.ts';
 import { runPrune } from './commands/prune.ts';
 import { runRestore } from './commands/restore.ts';
+import { runStart } from './commands/start.ts';
 import { runVerify, withLevel } from './commands/verify.ts';
 import { parseConfig } from './config/config.ts';
 import { variables } from './config/variables.ts';
 import { ConfigError, EXIT } from './core/errors.ts';
 import { parseBoolean } from './core/units.ts';
-import { runDaemon } from './daemon.ts';
 import { parseSchedule } from './schedule.ts';
 
 const JSON_OPTION = ['--json', 'print JSON on standard output'] as const;
@@ -26,7 +26,7 @@ export const commands: readonly CommandRow[] = [
     summary: 'back up when BACKUP_SCHEDULE says so (the default command)',
     example: 'BACKUP_SCHEDULE="0 2 * * *" dbstash start',
     exitCodes: '0 stopped while idle; 143 or 130 stopped during a run; with BACKUP_SCHEDULE=once as backup',
-    run: async ({ edge, source }) => runDaemon(edge.createHost(parseConfig(source))),
+    run: runStart,
   },
   {
     name: 'backup',

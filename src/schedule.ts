@@ -1,4 +1,5 @@
 import { Cron, type CronOptions } from 'croner';
+import { toString as describeCron } from 'cronstrue';
 import type { Clock } from './core/clock.ts';
 import { ConfigError } from './core/errors.ts';
 
@@ -108,6 +109,35 @@ function describeFault(text: string, index: number): string | undefined {
   } catch {
     return `the ${field?.name} is ${JSON.stringify(text)}; right is ${field?.range}, *, a range a-b, a step */n, or a list of these`;
   }
+}
+
+/** What a schedule that `parseSchedule` has accepted says, in English. */
+export function describeSchedule(text: string, timeZone: string): string {
+  const parts = text.split(';').map((part) => part.trim());
+  return `${parts
+    .filter((part) => part !== '')
+    .map(describePattern)
+    .join('; ')} (${timeZone})`;
+}
+
+function describePattern(pattern: string): string {
+  if (pattern.toLowerCase() === 'once') return 'Once, at start';
+  try {
+    // Where both name days either is enough, as in every cron.
+    return describeCron(pattern, { use24HourTimeFormat: true }).replace(
+      / of the month, and (on|only on) /,
+      ' of the month, or $1 ',
+    );
+  } catch {
+    return pattern;
+  }
+}
+
+/** The first `count` due times later than `after`. */
+export function listDueTimes(schedule: Schedule, after: Date, count: number): readonly Date[] {
+  const times: Date[] = [];
+  for (let due = schedule.next(after); due && times.length < count; due = schedule.next(due)) times.push(due);
+  return times;
 }
 
 /** Wall time is looked at again after so long: timers end at 24.8 days, and clocks are set. */

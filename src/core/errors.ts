@@ -70,9 +70,16 @@ export class InterruptedError extends DbstashError {
   }
 }
 
-/** What a tool or a server says where the same call will fail the same way: login, rights, versions, names. */
-const PERMANENT =
-  /authentication failed|access denied|no pg_hba\.conf entry|WRONGPASS|NOAUTH|NOPERM|permission denied|does not exist|unknown database|certificate verify failed|is not installed|version mismatch|the login may not read/i;
+/** What a tool, a server or a storage says where the same call will fail the same way: login, rights, versions, names. */
+const PERMANENT = new RegExp(
+  [
+    'authentication failed|access ?denied|no pg_hba\\.conf entry|WRONGPASS|NOAUTH|NOPERM|permission denied|not authorized',
+    'command denied|is not allowed to connect|not permitted to log in|the login may not|privilege\\(?s?\\)? for this operation',
+    'does not exist|unknown database|certificate verify failed|is not installed|version mismatch',
+    '\\bforbidden\\b|status ?code: 40[13]|InvalidAccessKeyId|SignatureDoesNotMatch|NoSuchBucket',
+  ].join('|'),
+  'i',
+);
 
 /** Whether the same again may go better: of several failures, whether one of them may. */
 export function isWorthRetrying(error: unknown): boolean {

@@ -120,7 +120,7 @@ function joinFailures(failures: readonly Failure[], count: number, untried: read
 
 async function execute(attempt: Attempt, session: Session, source: Source, lock: RunLock): Promise<Result> {
   const { clock, config, randomHex, logger, showProgress } = session.host;
-  const warn = (message: string) => attempt.warn(message, logger);
+  const warn = (message: string) => attempt.warn(message, logger, session.series);
   await using scratch = await createScratch(config.tempDir, `${attempt.id}-${randomHex(2)}`);
   using stall = watchStall(clock, config.stallTimeoutMs, () => scratch.size());
   using progress = createProgress(clock, logger, showProgress, stall.touch);

@@ -2,6 +2,7 @@ import { describeError, RemoteError } from '../core/errors.ts';
 import { MANIFEST_SUFFIX, parseManifest } from '../core/manifest.ts';
 import type { Logger } from '../logger.ts';
 import type { Catalog, Orphan } from '../remote/catalog.ts';
+import type { UploadAge } from '../remote/remote.ts';
 import type { Session } from './session.ts';
 import { ownsSeries } from './sources.ts';
 
@@ -30,13 +31,15 @@ export async function sweepOrphans(
   session: Session,
   catalog: Catalog,
   signal: AbortSignal,
+  ownRun?: string,
 ): Promise<readonly string[]> {
   const removed: string[] = [];
-  for (const orphan of findDead(session, catalog)) {
+  for (const orphan of findDead(session, catalog, ownRun)) {
     const { record, recordPath, objects } = orphan;
     await removeLeft(session, orphan, signal);
     for (const object of outermost(record.objects)) {
-      if (!catalog.listing.has(object)) await abortUpload(session, object, signal);
+      const age = record.run === ownRun ? 'any' : 'over a day';
+      if (!catalog.listing.has(object)) await abortUpload(session, object, age, signal);
     }
     const folder = objects.map((object) => folderOf(object, record.objects)).find((found) => found !== undefined);
     if (folder !== undefined) await session.remote.removeFolder(folder, signal);
@@ -46,10 +49,15 @@ export async function sweepOrphans(
   return removed;
 }
 
-/** Those of the series whose run is dead. */
-export function findDead(session: Session, catalog: Catalog): readonly Orphan[] {
+/**
+ * Those of the series whose run is dead. `ownRun` is a run that has just committed: what it still has a record of is of an
+ * earlier try, whose own cleaning up failed.
+ */
+export function findDead(session: Session, catalog: Catalog, ownRun?: string): readonly Orphan[] {
   const now = session.host.clock.now().getTime();
-  return ofSeries(catalog, session).filter(({ record }) => now - Date.parse(record.refreshedAt) > DEAD_AFTER_MS);
+  return ofSeries(catalog, session).filter(
+    ({ record }) => record.run === ownRun || now - Date.parse(record.refreshedAt) > DEAD_AFTER_MS,
+  );
 }
 
 const ofSeries = (catalog: Catalog, session: Session): readonly Orphan[] =>
@@ -84,9 +92,9 @@ async function expectUnclaimed(
 }
 
 /** Parts of an unfinished upload cost money, not safety: a storage that cannot say is left alone. */
-async function abortUpload(session: Session, object: string, signal: AbortSignal): Promise<void> {
+async function abortUpload(session: Session, object: string, age: UploadAge, signal: AbortSignal): Promise<void> {
   try {
-    if (await session.remote.abortUpload(object, 'over a day', signal))
+    if (await session.remote.abortUpload(object, age, signal))
       session.host.logger.info(`aborted the unfinished upload of ${object}`);
   } catch (error) {
     session.host.logger.debug(`unfinished uploads of ${object} could not be looked for: ${describeError(error)}`);

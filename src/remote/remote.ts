@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import * as z from 'zod';
+import type { Command } from '../core/command.ts';
 import { RemoteError } from '../core/errors.ts';
 import { PARTIAL_SUFFIX } from '../core/manifest.ts';
 import { type Child, hasSucceeded } from '../process/child.ts';
@@ -23,6 +24,8 @@ export interface Remote {
   listFolder(path: string, signal: AbortSignal): Promise<Listing>;
   /** Bytes of an object, undefined if it is not there. */
   stat(path: string, signal: AbortSignal): Promise<number | undefined>;
+  /** When an object was stored, by the storage's own clock; undefined where it has none that we could tell. */
+  storedAt(path: string, signal: AbortSignal): Promise<Date | undefined>;
   /** The texts of small objects, through the private folder `folder`; those that are gone meanwhile are left out. */
   readAll(paths: readonly string[], folder: string, signal: AbortSignal): Promise<ReadonlyMap<string, string>>;
   /** As `readAll`, but what cannot be read does not hide the rest: `failure` says that something could not. */
@@ -33,6 +36,8 @@ export interface Remote {
   remove(paths: readonly string[], folder: string, signal: AbortSignal): Promise<void>;
   /** Starts an upload: what is written to the child's standard input. End-of-input commits it. `onProgress` gets rclone's count of bytes sent. */
   upload(path: string, chunkBytes: number | undefined, onProgress: (bytes: number) => void): Child;
+  /** What `upload` would run, or for a folder at `from` `uploadFolder`. */
+  describeUpload(path: string, chunkBytes: number | undefined, from?: string): Command;
   /** The name to upload to, so that a half-written object never has the final one. */
   uploadPath(path: string): string;
   /** Gives an upload its final name, which must be free; from `onMove` on it may be ours. */
@@ -54,7 +59,7 @@ export interface Remote {
 }
 
 /** Only those begun over a day ago; or all, where the name is ours alone. */
-type UploadAge = 'over a day' | 'any';
+export type UploadAge = 'over a day' | 'any';
 /** As rclone's cleanup takes it. A storage's clock may be ahead of ours. */
 const MIN_AGE: Readonly<Record<UploadAge, string>> = { 'over a day': '24h', any: '-24h' };
 
@@ -64,6 +69,7 @@ interface Reading {
 }
 
 const entrySchema = z.object({ Path: z.string(), Size: z.number(), IsDir: z.boolean() });
+const timedSchema = z.object({ ModTime: z.string() });
 const listingSchema = z.array(entrySchema);
 const uploadsSchema = z.record(z.string(), z.array(z.object({ Key: z.string() })).nullable());
 
@@ -71,7 +77,7 @@ const uploadsSchema = z.record(z.string(), z.array(z.object({ Key: z.string() })
 const REMOVE_ATTEMPTS = 3;
 
 /** How storages say that a login lacks the right. */
-const FORBIDDEN = /access ?denied|forbidden|permission[ _]denied|not permitted|insufficient permission|\b403\b/i;
+export const FORBIDDEN = /access ?denied|forbidden|permission[ _]denied|not permitted|insufficient permission|\b403\b/i;
 
 /** Storages where rclone's own checksum only repeats what it holds in memory; our SHA-256 stands in the manifest. */
 const SKIP_CHECKSUM = new Set(['local', 's3', 'alias']);
@@ -105,9 +111,17 @@ export function createRemote(rclone: Rclone, location: Location, backend: Backen
     const entries = parse(listingSchema, output.stdout, `the listing of ${title}`);
     return new Map(entries.map((entry) => [folder === '' ? entry.Path : `${folder}/${entry.Path}`, entry.Size]));
   };
+  const uploadCall = (path: string, chunkBytes: number | undefined) => {
+    const parts = chunkBytes === undefined || !backend.parts ? [] : [`${backend.parts.flag}=${chunkBytes}B`];
+    return { verb: ['rcat'], flags: [...checksumFlags, ...parts, ...STATISTICS], paths: [at(remote.uploadPath(path))] };
+  };
+  const copyCall = (from: string, to: string) => ({
+    verb: ['copy'],
+    flags: ['--no-check-dest', ...STATISTICS],
+    paths: [from, to],
+  });
   const copy = async (from: string, to: string, onProgress: (bytes: number) => void, signal: AbortSignal) => {
-    const flags = ['--no-check-dest', ...STATISTICS];
-    const output = await rclone.run({ verb: ['copy'], flags, paths: [from, to] }, signal, readStatistics(onProgress));
+    const output = await rclone.run(copyCall(from, to), signal, readStatistics(onProgress));
     if (!hasSucceeded(output.exit)) throw rcloneError(`copy ${location.title}`, output.exit, output.stderr);
   };
 
@@ -136,6 +150,15 @@ export function createRemote(rclone: Rclone, location: Location, backend: Backen
       const entry = parse(entrySchema.nullable(), output.stdout, `what rclone says of ${path}`);
       // Of nothing, bucket storages say a directory of size -1.
       return entry === null || entry.IsDir ? undefined : entry.Size;
+    },
+
+    async storedAt(path, signal) {
+      // Elsewhere the time is what rclone has set, or this machine's.
+      if (!backend.isAtomic || backend.types.includes('local')) return undefined;
+      const flags = ['--stat', '--use-server-modtime', '--no-mimetype'];
+      const stdout = await ask('lsjson', path, flags, signal);
+      const time = parse(timedSchema.nullable(), stdout, `what rclone says of ${path}`)?.ModTime;
+      return time === undefined || Number.isNaN(Date.parse(time)) ? undefined : new Date(time);
     },
 
     async readAll(paths, folder, signal) {
@@ -186,13 +209,9 @@ export function createRemote(rclone: Rclone, location: Location, backend: Backen
       await removeNamed(names, REMOVE_ATTEMPTS, signal);
     },
 
-    upload(path, chunkBytes, onProgress) {
-      const parts = chunkBytes === undefined || !backend.parts ? [] : [`${backend.parts.flag}=${chunkBytes}B`];
-      return rclone.start(
-        { verb: ['rcat'], flags: [...checksumFlags, ...parts, ...STATISTICS], paths: [at(remote.uploadPath(path))] },
-        readStatistics(onProgress),
-      );
-    },
+    upload: (path, chunkBytes, onProgress) => rclone.start(uploadCall(path, chunkBytes), readStatistics(onProgress)),
+    describeUpload: (path, chunkBytes, from) =>
+      rclone.describe(from === undefined ? uploadCall(path, chunkBytes) : copyCall(from, at(path))),
 
     async publish(path, signal, onMove) {
       if (backend.isAtomic) return;
