@@ -192,6 +192,12 @@ async function removeBackups(
 
 const restOf = (backup: Backup): readonly string[] => objectsOf(backup).slice(1);
 
+/** A folder stands before what is in it, as in the record of an upload: by its name the record is known to be in its place. */
+const recordedObjects = (backup: Backup): readonly string[] => [
+  ...(backup.manifest.files ? [backup.path] : []),
+  ...objectsOf(backup),
+];
+
 /**
  * Named after the oldest, so that where nothing can be removed the same record is written again and again, not another.
  * What an earlier one of that name still has to remove goes before it is written over. Returns its path.
@@ -207,7 +213,7 @@ async function writeTombstone(
   const earlier = catalog.orphans.find((orphan) => orphan.recordPath === recordPath);
   if (earlier) await removeLeft(session, earlier, signal);
   const now = session.host.clock.now().toISOString();
-  const [first, ...rest] = backups.flatMap(objectsOf);
+  const [first, ...rest] = backups.flatMap(recordedObjects);
   const record: Pending = {
     dbstash: 1,
     id: manifest.id,
