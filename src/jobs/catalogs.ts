@@ -1,6 +1,7 @@
 import { describeError, RemoteError } from '../core/errors.ts';
 import { formatDuration } from '../core/units.ts';
 import type { Catalog } from '../remote/catalog.ts';
+import { giveUp, limitOf } from './patience.ts';
 import type { Place, Session } from './session.ts';
 
 /** A remote and what lies there. */
@@ -12,11 +13,12 @@ export interface Found {
 const OTHERS_MS = 60_000;
 
 /** What lies on each remote; one that cannot be listed is warned about. Throws where none can. */
-export async function readCatalogs({ places, host }: Session, signal: AbortSignal): Promise<readonly Found[]> {
+export async function readCatalogs(session: Session, signal: AbortSignal): Promise<readonly Found[]> {
+  const { places, host } = session;
   const others = new AbortController();
   // Once one has answered, who asked must not wait for ever for the rest.
   const readOne = async (place: Place): Promise<Catalog> => {
-    const catalog = await place.readCatalog(AbortSignal.any([signal, others.signal]));
+    const catalog = await readInTime(session, place, AbortSignal.any([signal, others.signal]));
     timer ??= host.clock.setTimeout(
       () => others.abort(new RemoteError(`it did not answer within ${formatDuration(OTHERS_MS)} after another one`)),
       OTHERS_MS,
@@ -35,4 +37,10 @@ export async function readCatalogs({ places, host }: Session, signal: AbortSigna
   if (found.length === 0) throw results.find((result) => result.status === 'rejected')?.reason;
   for (const failure of failures) host.logger.warn(`a remote is left out: ${describeError(failure)}`);
   return found;
+}
+
+/** The catalog of one remote. Throws `RemoteError` where nothing of it comes for the stall timeout. */
+export function readInTime({ host, scratch }: Session, place: Place, signal: AbortSignal): Promise<Catalog> {
+  const limit = { ...limitOf(host), signal, measure: () => scratch.size() };
+  return giveUp(place.remote.title, limit, (stop) => place.readCatalog(stop));
 }

@@ -3,7 +3,7 @@ import { MANIFEST_SUFFIX, type Manifest, type Pending, pendingPath } from '../co
 import { isRetentionOff, planRetention, type RetentionPlan } from '../core/retention.ts';
 import { lockSeries, readHeldBackups } from '../lock.ts';
 import { type Backup, type Catalog, objectsOf, storedObjects } from '../remote/catalog.ts';
-import { readCatalogs } from './catalogs.ts';
+import { readCatalogs, readInTime } from './catalogs.ts';
 import { findDead, removeLeft, sweepOrphans } from './orphans.ts';
 import type { Run } from './run.ts';
 import type { Place, Session } from './session.ts';
@@ -72,7 +72,7 @@ export async function prune(session: Session, isDryRun: boolean, signal: AbortSi
     : undefined;
   try {
     const stop = AbortSignal.any([signal, lost.signal]);
-    const catalog = await session.readCatalog(stop);
+    const catalog = await readInTime(session, session, stop);
     const other = describeChange(session.series, catalog.backups);
     expectReadable(catalog);
     const plan = planPrune(session, catalog);
