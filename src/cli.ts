@@ -11,7 +11,6 @@ import { runPrune } from './commands/prune.ts';
 import { runRestore } from './commands/restore.ts';
 import { runStart } from './commands/start.ts';
 import { runVerify, withLevel } from './commands/verify.ts';
-import { parseConfig } from './config/config.ts';
 import { variables } from './config/variables.ts';
 import { ConfigError, EXIT } from './core/errors.ts';
 import { parseBoolean } from './core/units.ts';

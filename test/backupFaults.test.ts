@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { backupEnv, fakePath, fakePgDump, listBackups } from './support/backups.ts';
 import { type DbstashRun, runDbstash, startDbstash } from './support/dbstash.ts';
+import { type MysqlServer, startMariadb } from './support/mysql.ts';
 import { type PostgresServer, startPostgres } from './support/postgres.ts';
 import { RCLONES } from './support/rclone.ts';
 import { REMOTE_KINDS, startRemote, type TestRemote } from './support/remotes.ts';
@@ -581,6 +582,50 @@ describe.skipIf(!canMount)('F52: a full disk', () => {
   });
 });
 
+describe.skipIf(!canMount)('F52: BACKUP_TEMP_DIR is too small for a dump that is no stream', () => {
+  let mariadb: MysqlServer;
+  beforeAll(async () => {
+    mariadb = await startMariadb();
+    await mariadb.createDatabase('shop');
+    await mariadb.sql('CREATE TABLE t AS SELECT seq, REPEAT(MD5(seq), 8) AS note FROM seq_1_to_90000', {
+      database: 'shop',
+    });
+    execFileSync(requireTool('sqlite3'), [
+      join(scratch.path, 'big.db'),
+      'PRAGMA journal_mode=WAL; CREATE TABLE t AS SELECT randomblob(24000000) AS x',
+    ]);
+  }, 120_000);
+  afterAll(() => mariadb?.stop());
+
+  const CASES: readonly [engine: string, mode: string, uri: () => string][] = [
+    ['pg', 'file', () => postgres.uri('shop')],
+    ['pg', 'directory', () => postgres.uri('shop')],
+    ['pg', 'tar', () => postgres.uri('shop')],
+    ['mariadb', 'file', () => mariadb.uri('shop')],
+    ['mariadb', 'directory', () => mariadb.uri('shop')],
+    ['sqlite', 'file', () => `sqlite://${join(scratch.path, 'big.db')}`],
+  ];
+
+  it.each(CASES)(
+    'F52: of %s in the mode %s: it names folder and room, leaves nothing, and the next run with room succeeds',
+    async (engine, mode, uri) => {
+      await using remote = await startRemote('local');
+      await using disk = mountTmpfs(scratch, '8m', `${engine}-${mode}`);
+      const env = { ...backupEnv(uri(), remote, scratch), BACKUP_TEMP_DIR: disk.path, BACKUP_MODE: mode };
+      const run = await runDbstash(['backup'], env);
+      expect(run.exitCode, run.stderr).toBe(1);
+      expect(errorOf(run)).toMatch(/BACKUP_TEMP_DIR: [78](\.\d+)? MiB (we|a)re free in /);
+      expect(errorOf(run)).toContain(disk.path);
+      expect(readdirSync(disk.path, { recursive: true })).toEqual(['locks']);
+      expect(await remote.list()).toEqual(new Map());
+      execFileSync('mount', ['-o', 'remount,size=200m', disk.path]);
+      await expectGood(env);
+      expect(await listBackups(env)).toMatchObject([{ state: 'good' }]);
+    },
+    60_000,
+  );
+});
+
 function tryMount(): boolean {
   try {
     const folder = scratchFolder();
@@ -593,8 +638,8 @@ function tryMount(): boolean {
   }
 }
 
-function mountTmpfs({ path: parent }: Scratch, size: string): Scratch {
-  const path = join(parent, `disk-${size}`);
+function mountTmpfs({ path: parent }: Scratch, size: string, name = size): Scratch {
+  const path = join(parent, `disk-${name}`);
   mkdirSync(path);
   execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size},nr_inodes=64`, 'none', path]);
   return { path, [Symbol.asyncDispose]: async () => void execFileSync('umount', ['--lazy', path]) };

@@ -140,6 +140,31 @@ describeWith(TOOLS, 'several databases of one server', () => {
     expect(replaced.exitCode, replaced.stderr).toBe(0);
   });
 
+  it('come back without the one that failed in that run, which is said', TIMEOUT, async () => {
+    await using remote = await startRemote('local');
+    const env = envOf(remote, { DB_NAME: 'shop,audit', BACKUP_NAME_TEMPLATE: '{db}-{uuid}' });
+    const whole = await backUp(env);
+    const last = (await listBackups(env)).find(({ database }) => database === 'audit')!;
+    await backUp(envOf(remote, { DB_NAME: NAMES[2]!, BACKUP_SERIES: 'stranger' }));
+    const failing = fakePgDump(scratch, 'case "$PGDATABASE$*" in *audit*) exit 1 ;; esac; real "$@"');
+    for (let count = 0; count < 2; count += 1) {
+      const { run, stderr, exitCode } = await backUp({ ...env, ...failing });
+      expect(exitCode, stderr).toBe(1);
+      await using other = await startPostgres();
+      const restored = await runDbstash(['restore', '--run', run], { ...env, RESTORE_DB_URI: other.uri('postgres') });
+      expect(restored.exitCode, restored.stderr).toBe(0);
+      const warnings = restored.lines.filter(({ level }) => level === 'warn').map(({ message }) => message);
+      expect(warnings).toEqual([
+        `the run ${run} has no backup of audit, which a run before it had: it failed then, or was not there; its last one before is ${last.artifact}`,
+      ]);
+    }
+    await using other = await startPostgres();
+    const to = { RESTORE_DB_URI: other.uri('postgres') };
+    const restored = await runDbstash(['restore', '--run', whole.run], { ...env, ...to });
+    expect(restored, restored.stderr).toMatchObject({ exitCode: 0 });
+    expect(restored.stderr).not.toContain('has no backup of');
+  });
+
   it(
     'F11: are told from those of a stack whose series begin like theirs, and from those left out',
     TIMEOUT,

@@ -1,9 +1,9 @@
-import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { backupEnv, listBackups } from './support/backups.ts';
 import { runDbstash, startDbstash } from './support/dbstash.ts';
 import { findMysql, type MysqlServer, startMariadb, startMysql } from './support/mysql.ts';
+import { contentOf } from './support/mysqlContent.ts';
 import { MYSQL_DEFINERS, MYSQL_MESS, MYSQL_SCHEMA } from './support/mysqlSchema.ts';
 import { describeWith } from './support/need.ts';
 import { type RemoteKind, startRemote, type TestRemote } from './support/remotes.ts';
@@ -47,51 +47,6 @@ for (const { engine, start, isThere } of KINDS) {
       return run.stderr;
     }
 
-    /** What the server itself says of a database, object by object and row by row; nothing of it goes through a dump tool. */
-    async function contentOf(database: string): Promise<Record<string, string>> {
-      const ask = (sql: string) => server.sql(`SET SESSION sql_mode = ''; ${sql}`, { database });
-      const name = (text: string) => `\`${text.replaceAll('`', '``')}\``;
-      const content: Record<string, string> = { database: (await ask('SELECT @@collation_database')).join() };
-      // What MySQL says twice of some columns, and the counter of MyISAM, which every row moves on.
-      const note = async (key: string, sql: string) => {
-        const text = (await ask(sql))
-          .join('\n')
-          .replaceAll(`\`${database}\`.`, '')
-          .replaceAll(/ AUTO_INCREMENT=\d+| CHARACTER SET latin1(?= COLLATE)/g, '');
-        content[key] = text.length > 500 ? createHash('sha256').update(text).digest('hex') : text;
-      };
-      for (const line of await ask('SHOW FULL TABLES')) {
-        const [table = '', type] = line.split('\t');
-        await note(`${type} ${table}`, `SHOW CREATE TABLE ${name(table)}`);
-        const columns = await ask(
-          `SELECT column_name FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = '${table.replaceAll("'", "''")}' ORDER BY ordinal_position`,
-        );
-        const values = columns.map((column) => `COALESCE(HEX(${name(column)}), 'NULL')`).join(", ',', ");
-        await note(`rows of ${table}`, `SELECT CONCAT(${values}, '') FROM ${name(table)} ORDER BY 1`);
-      }
-      for (const [kind, list] of [
-        ['TRIGGER', 'SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = DATABASE()'],
-        ['EVENT', 'SELECT event_name FROM information_schema.events WHERE event_schema = DATABASE()'],
-        [
-          'PROCEDURE',
-          `SELECT routine_name FROM information_schema.routines WHERE routine_schema = DATABASE() AND routine_type = 'PROCEDURE'`,
-        ],
-        [
-          'FUNCTION',
-          `SELECT routine_name FROM information_schema.routines WHERE routine_schema = DATABASE() AND routine_type = 'FUNCTION'`,
-        ],
-      ] as const) {
-        // The moment at which a trigger was made is the only thing that differs.
-        for (const object of await ask(list)) await note(`${kind} ${object}`, `SHOW CREATE ${kind} ${name(object)}`);
-      }
-      return Object.fromEntries(
-        Object.entries(content).map(([key, text]) => [
-          key,
-          text.replaceAll(/\t\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d\d$/gm, ''),
-        ]),
-      );
-    }
-
     const PATHS: readonly [RemoteKind, compress: string, extension: string, packing: string | null][] = [
       ['local', 'false', '.sql', null],
       ['sftp', 'gzip', '.sql.gz', 'gzip'],
@@ -117,9 +72,9 @@ for (const { engine, start, isThere } of KINDS) {
         ]);
         const copy = `copy ${compress}`;
         await restore(env, copy);
-        const content = await contentOf('source');
+        const content = await contentOf(server, 'source');
         expect(Object.keys(content).length).toBeGreaterThan(25);
-        expect(await contentOf(copy)).toEqual(content);
+        expect(await contentOf(server, copy)).toEqual(content);
       },
       120_000,
     );
@@ -134,7 +89,7 @@ for (const { engine, start, isThere } of KINDS) {
       expect(refused.exitCode).toBe(2);
       expect(refused.stderr).toMatch(/holds 2 tables, 1 view/);
       await restore(env, 'messy', '--replace', '--yes', 'messy');
-      expect(await contentOf('messy')).toEqual(await contentOf('source'));
+      expect(await contentOf(server, 'messy')).toEqual(await contentOf(server, 'source'));
     }, 120_000);
 
     it('with rows of 50 MB', async () => {

@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { MANIFEST_SUFFIX } from '../src/core/manifest.ts';
@@ -406,6 +406,45 @@ describe('retention that fails', () => {
     expect([...(await remote.list()).keys()].sort()).toEqual(['app-1.sql', 'app-1.sql.manifest.json']);
   });
 });
+
+it.each(['local', 's3'] as const)(
+  'F07: what a prune of a folder of 200 files left midway on %s is swept a day later, in a few calls',
+  async (kind) => {
+    await using remote = await startRemote(kind);
+    const files = Array.from({ length: 200 }, (_, index) => ({
+      path: `${index}.dat`,
+      bytes: 1,
+      sha256: '0'.repeat(64),
+    }));
+    await seedDays(remote, [1, 40]);
+    const folder = { ...(await seedBackup(remote, { artifact: 'app-50', startedAt: daysAgo(50) })), files };
+    await remote.remove('app-50');
+    await remote.write(`app-50${MANIFEST_SUFFIX}`, JSON.stringify({ ...folder, bytes: 200 }));
+    for (const { path } of files) await remote.write(`app-50/${path}`, 'x');
+    const log = join(scratch.path, `calls-${kind}`);
+    const start = `echo "$1" >>'${log}'; exec '${requireTool('rclone')}' "$@"`;
+    const once = fakePath(scratch, {
+      rclone: `[ "$1" = delete ] && [ -e '${log}' ] && grep -q delete '${log}' && exit 1; ${start}`,
+    });
+    const died = await runDbstash(['prune'], envFor(remote, { RETENTION_MAX_DAYS: '7', ...once }));
+    expect(died.exitCode, died.stderr).toBe(3);
+
+    const [record = ''] = [...(await remote.list()).keys()].filter((path) => path.endsWith('.pending.json'));
+    const aged = { ...JSON.parse(`${await remote.read(record)}`), refreshedAt: hoursAgo(30).toISOString() };
+    await remote.write(record, JSON.stringify(aged));
+    for (const { path } of files.slice(0, 100)) await remote.remove(`app-50/${path}`);
+    const keys = ['app-50/3.dat', 'of-another-tool'].map((path) => `backups/${path}`);
+    for (const key of keys) remote.s3?.addUpload(key, hoursAgo(50));
+    writeFileSync(log, '');
+    await run(['prune'], envFor(remote, fakePath(scratch, { rclone: start })));
+    expect([...(await remote.list()).keys()].sort()).toEqual(['app-1.sql', `app-1.sql${MANIFEST_SUFFIX}`]);
+    if (kind === 'local') expect(readdirSync(remote.remote)).not.toContain('app-50');
+    expect(remote.s3?.uploads().map(({ key }) => key) ?? []).toEqual(kind === 's3' ? keys.slice(1) : []);
+    const calls = readFileSync(log, 'utf8').trim().split('\n');
+    expect(calls.length, calls.join('\n')).toBeLessThan(20);
+  },
+  300_000,
+);
 
 describe('F21: several instances', () => {
   it.each(['local', 's3'] as const)('F21: two prunes at once on %s remove the same, and no more', async (kind) => {

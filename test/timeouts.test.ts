@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
@@ -6,12 +7,14 @@ import type { Clock } from '../src/core/clock.ts';
 import { createProgress } from '../src/jobs/progress.ts';
 import { watchStall } from '../src/jobs/stall.ts';
 import { createLogger } from '../src/logger.ts';
-import { backupEnv, fakePgDump } from './support/backups.ts';
+import { backupEnv, fakePath, fakePgDump } from './support/backups.ts';
 import { type DbstashRun, runDbstash } from './support/dbstash.ts';
 import { type PostgresServer, startPostgres } from './support/postgres.ts';
 import { obscure } from './support/rclone.ts';
 import { REMOTE_KINDS, startRemote, type TestRemote } from './support/remotes.ts';
+import { rcloneThatReads } from './support/restores.ts';
 import { type Scratch, scratchFolder, waitFor } from './support/scratch.ts';
+import { requireTool } from './support/tools.ts';
 
 let postgres: PostgresServer;
 let scratch: Scratch;
@@ -118,26 +121,122 @@ it.each([
   ['BACKUP_TIMEOUT', /longer than BACKUP_TIMEOUT, 3s/],
   ['BACKUP_STALL_TIMEOUT', /nothing moved for 3s \(BACKUP_STALL_TIMEOUT\)/],
 ])('F60: a remote that is silent from the first ends the run at %s', async (variable, message) => {
-  const sockets: Socket[] = [];
-  const server = createServer((socket) => void sockets.push(socket.on('error', () => {})));
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
+  await using silent = await startSilent();
   const run = await runDbstash(['backup'], {
     DB_URI: postgres.uri('shop'),
     BACKUP_TEMP_DIR: join(scratch.path, 'silent'),
-    RCLONE_REMOTE: 'silent:backups',
-    RCLONE_CONFIG_SILENT_TYPE: 'sftp',
-    RCLONE_CONFIG_SILENT_HOST: '127.0.0.1',
-    RCLONE_CONFIG_SILENT_PORT: String(port),
-    RCLONE_CONFIG_SILENT_PASS: await obscure('password'),
+    ...silent.env,
     [variable]: '3s',
   });
-  server.close();
-  for (const socket of sockets) socket.destroy();
   expect(run.exitCode, run.stderr).toBe(1);
   expect(errorOf(run)).toMatch(message);
   expect(run.durationMs).toBeLessThan(20_000);
 });
+
+/** Variables that encrypt and decrypt. */
+function createKeys(): Record<string, string> {
+  const identity = execFileSync(requireTool('age-keygen'), { encoding: 'utf8', stdio: 'pipe' });
+  return { BACKUP_ENCRYPT_TO: /age1\w+/.exec(identity)![0], DECRYPT_IDENTITY: identity };
+}
+
+describe('F60: the only remote stalls', () => {
+  const LIMIT = { BACKUP_STALL_TIMEOUT: '3s' };
+  const given = (title: string) =>
+    new RegExp(`${title}.* did not answer for 3s \\(BACKUP_STALL_TIMEOUT\\): it was given up`);
+
+  let folders = 0;
+  /** A lock that a failed test leaves must not lock the next one out. */
+  const ownFolder = () => ({ path: join(scratch.path, `only-${++folders}`) });
+
+  const expectGivenUp = (run: DbstashRun, title: string) => {
+    expect(run.exitCode, run.stderr).toBe(3);
+    expect(run.stderr).toMatch(given(title));
+    expect(run.durationMs).toBeLessThan(25_000);
+  };
+
+  it.each([['list'], ['restore', '--database', 'never'], ['prune']])('%s gives up a listing', async (...args) => {
+    await using remote = await startRemote('s3');
+    const env = backupEnv(postgres.uri('shop'), remote, ownFolder(), LIMIT);
+    remote.s3!.fault({ operation: ['ListObjectsV2', 'ListObjects'], stall: true });
+    expectGivenUp(await runDbstash(args, env), 'backups');
+  });
+
+  it.each([['list'], ['restore', '--database', 'never']])(
+    '%s gives up one that is silent from the first',
+    async (...args) => {
+      await using silent = await startSilent();
+      const env = {
+        DB_URI: postgres.uri('shop'),
+        BACKUP_TEMP_DIR: join(scratch.path, 'silent'),
+        ...silent.env,
+        ...LIMIT,
+      };
+      expectGivenUp(await runDbstash(args, env), 'silent:backups');
+    },
+  );
+
+  it.each([
+    ['stream', { BACKUP_MODE: 'stream' }],
+    ['stream, encrypted', { BACKUP_MODE: 'stream', ...createKeys() }],
+    ['tar', { BACKUP_MODE: 'tar' }],
+    ['directory', { BACKUP_MODE: 'directory' }],
+  ])('a restore gives up an artifact that stalls midway, and the target is as it was: %s', async (_, more) => {
+    await using remote = await startRemote('s3');
+    const env = backupEnv(postgres.uri('shop'), remote, ownFolder(), { BACKUP_NAME_TEMPLATE: '{db}', ...more });
+    expect((await runDbstash(['backup'], env)).exitCode).toBe(0);
+    remote.s3!.fault({ operation: 'GetObject', key: /shop(?!.*manifest)/, stall: true });
+    expectGivenUp(await runDbstash(['restore', '--database', 'never'], { ...env, ...LIMIT }), 'backups');
+    expect(await postgres.sql("SELECT count(*) FROM pg_database WHERE datname = 'never'")).toEqual(['0']);
+  });
+
+  it('a restore gives up an artifact of which nothing more comes', async () => {
+    await using remote = await startRemote('local');
+    const env = backupEnv(postgres.uri('shop'), remote, ownFolder());
+    expect((await runDbstash(['backup'], env)).exitCode).toBe(0);
+    const stalled = rcloneThatReads(scratch, 'real "$@" | head -c 6000000; sleep 86403');
+    const run = await runDbstash(['restore', '--database', 'never'], { ...env, ...LIMIT, ...stalled });
+    expectGivenUp(run, 'backups');
+    expect(run.stderr).toContain('never was not created');
+    await waitFor(() => !isRunning('86403'));
+  });
+
+  it.each(['stream', 'tar'])('a target that is slow is no stalled remote: %s', async (mode) => {
+    await using remote = await startRemote('local');
+    const env = backupEnv(postgres.uri('shop'), remote, ownFolder(), { BACKUP_MODE: mode });
+    expect((await runDbstash(['backup'], env)).exitCode).toBe(0);
+    const slow = (tool: string) =>
+      `case "$*" in *--output=/dev/null* | *--extract*) sleep 8 ;; esac; exec '${requireTool(tool)}' "$@"`;
+    const path = fakePath(scratch, { psql: slow('psql'), tar: slow('tar') });
+    const run = await runDbstash(['restore', '--database', `slow-${mode}`], { ...env, ...LIMIT, ...path });
+    expect(run.exitCode, run.stderr).toBe(0);
+    expect(run.durationMs).toBeGreaterThan(8000);
+  });
+});
+
+interface Silent extends AsyncDisposable {
+  readonly env: Record<string, string>;
+}
+
+/** An SFTP server that takes connections and says nothing. */
+async function startSilent(): Promise<Silent> {
+  const sockets: Socket[] = [];
+  const server = createServer((socket) => void sockets.push(socket.on('error', () => {})));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  return {
+    env: {
+      RCLONE_REMOTE: 'silent:backups',
+      RCLONE_CONFIG_SILENT_TYPE: 'sftp',
+      RCLONE_CONFIG_SILENT_HOST: '127.0.0.1',
+      RCLONE_CONFIG_SILENT_PORT: String(port),
+      RCLONE_CONFIG_SILENT_PASS: await obscure('password'),
+    },
+    [Symbol.asyncDispose]: async () => {
+      server.close();
+      for (const socket of sockets) socket.destroy();
+    },
+  };
+}
 
 /** A clock that stands until it is told to go on. */
 function createFakeClock() {

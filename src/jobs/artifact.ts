@@ -3,13 +3,13 @@ import { DumpError, describeError, RemoteError, VerifyError } from '../core/erro
 import { VERDICT_SUFFIX, type Verdict } from '../core/manifest.ts';
 import { formatBytes } from '../core/units.ts';
 import { createDigest } from '../pipeline/digest.ts';
-import { type Producer, relay } from '../pipeline/relay.ts';
+import { type Producer, relay, type Stage } from '../pipeline/relay.ts';
 import { type Child, stopChild } from '../process/child.ts';
 import type { Scratch } from '../process/scratch.ts';
 import { type Backup, measureStored, storedObjects } from '../remote/catalog.ts';
+import { giveUp, limitOf } from './patience.ts';
 import type { Progress } from './progress.ts';
 import { cleanupSignal, type Session, startTool } from './session.ts';
-import { type StallWatch, watchStall } from './stall.ts';
 
 /** A backup that is read from the session's own remote. */
 export interface Reading {
@@ -20,7 +20,7 @@ export interface Reading {
 
 /** Looked at first: reading a name that is not there gives nothing, and no error. */
 export async function expectThere({ session: { remote, host }, backup: { path, manifest } }: Reading): Promise<void> {
-  const found = await measureStored(remote, manifest, path, host.signal);
+  const found = await giveUp(remote.title, limitOf(host), (signal) => measureStored(remote, manifest, path, signal));
   for (const object of storedObjects(manifest, path)) {
     const bytes = found.get(object.path);
     if (bytes === object.bytes) continue;
@@ -57,17 +57,33 @@ export async function pass(
   const sink = stages.pop()!;
   const last = stages.pop()!;
   sink.child.stdout.resume();
-  using stall = watchSource(session, source.child, progress);
-  await relay([...stages, { ...last, ...watch, trailer }], sink, AbortSignal.any([host.signal, stall.signal]));
+  const [first, ...rest] = [...stages, { ...last, ...watch, trailer }];
+  await relayInTime(session, first!, rest, sink);
 }
 
-/** A remote that gives nothing more must not hold the target's locks for ever. A client that is busy with what it has may take its time. */
-function watchSource({ host }: Session, { stdout }: Child, progress: Progress): StallWatch {
-  const stall = watchStall(host.clock, host.config.stallTimeoutMs, async () => {
-    if (stdout.isPaused() || stdout.readableEnded) stall.touch();
-    return progress.bytes();
-  });
-  return stall;
+/**
+ * From a remote, which `source` reads. One that gives nothing more must not hold the target's locks for ever; a client
+ * that is busy with what it has may take its time.
+ */
+async function relayInTime(
+  { host, remote }: Session,
+  source: Producer,
+  others: readonly Producer[],
+  sink: Stage,
+): Promise<void> {
+  const { stdout } = source.child;
+  let moves = 0;
+  const tap = (chunk: Buffer) => {
+    moves += 1;
+    return source.tap?.(chunk);
+  };
+  const measure = async () => {
+    if (stdout.isPaused() || stdout.readableEnded) moves += 1;
+    return moves;
+  };
+  await giveUp(remote.title, { ...limitOf(host), measure }, (signal) =>
+    relay([{ ...source, tap }, ...others], sink, signal),
+  );
 }
 
 /** What is read again to find out whether it is the cause. More would keep the operator waiting for an error that we know. */
@@ -80,7 +96,8 @@ export async function expectSound(reading: Reading): Promise<void> {
   if (backup.manifest.bytes > READ_AGAIN_BYTES) return;
   const child = await startTool(host, scratch, { file: 'cat', args: [] });
   child.stdout.resume();
-  const again = relay([openSource(reading)], { child, fail: (message) => new DumpError(message) }, host.signal);
+  const sink = { child, fail: (message: string) => new DumpError(message) };
+  const again = relayInTime(session, openSource(reading), [], sink);
   await again.catch((error: unknown) => {
     if (error instanceof VerifyError) throw error;
   });
@@ -127,13 +144,12 @@ export async function expectWhole(reading: Reading): Promise<void> {
 
 /** One bad read is no proof against what is stored. */
 async function readAgain({ session, scratch, backup }: Reading): Promise<Stored> {
-  const { host } = session;
   const digest = createDigest();
   const child = openArtifact(session, backup.path);
-  const nowhere = await startTool(host, scratch, { file: 'cat', args: [] });
+  const nowhere = await startTool(session.host, scratch, { file: 'cat', args: [] });
   nowhere.stdout.resume();
   const fail = (message: string) => new RemoteError(message);
-  await relay([{ child, fail, tap: digest.add }], { child: nowhere, fail }, host.signal);
+  await relayInTime(session, { child, fail, tap: digest.add }, [], { child: nowhere, fail });
   return { bytes: digest.bytes, sha256: digest.sha256() };
 }
 

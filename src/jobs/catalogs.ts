@@ -1,6 +1,7 @@
 import { describeError, RemoteError } from '../core/errors.ts';
 import { formatDuration } from '../core/units.ts';
 import type { Catalog } from '../remote/catalog.ts';
+import { giveUp, limitOf } from './patience.ts';
 import type { Place, Session } from './session.ts';
 
 /** A remote and what lies there. */
@@ -29,15 +30,13 @@ export async function readCatalogs(session: Session, signal: AbortSignal): Promi
 }
 
 /** What lies on each remote, or why it cannot be listed, in their order. Never rejects. */
-export async function lookAtPlaces(
-  { places, host }: Session,
-  signal: AbortSignal,
-): Promise<readonly (Found | Unlisted)[]> {
+export async function lookAtPlaces(session: Session, signal: AbortSignal): Promise<readonly (Found | Unlisted)[]> {
+  const { places, host } = session;
   const others = new AbortController();
   // Once one has answered, who asked must not wait for ever for the rest.
   const lookAt = async (place: Place): Promise<Found | Unlisted> => {
     try {
-      const catalog = await place.readCatalog(AbortSignal.any([signal, others.signal]));
+      const catalog = await readInTime(session, place, AbortSignal.any([signal, others.signal]));
       timer ??= host.clock.setTimeout(
         () => others.abort(new RemoteError(`it did not answer within ${formatDuration(OTHERS_MS)} after another one`)),
         OTHERS_MS,
@@ -51,4 +50,10 @@ export async function lookAtPlaces(
   const looked = await Promise.all(places.map(lookAt));
   host.clock.clearTimeout(timer);
   return looked;
+}
+
+/** The catalog of one remote. Throws `RemoteError` where nothing of it comes for the stall timeout. */
+export function readInTime({ host, scratch }: Session, place: Place, signal: AbortSignal): Promise<Catalog> {
+  const limit = { ...limitOf(host), signal, measure: () => scratch.size() };
+  return giveUp(place.remote.title, limit, (stop) => place.readCatalog(stop));
 }

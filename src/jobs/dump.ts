@@ -4,9 +4,10 @@ import { readdir, stat } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { type Command, renderCommand } from '../core/command.ts';
-import { DumpError } from '../core/errors.ts';
+import { DumpError, describeError } from '../core/errors.ts';
 import type { StoredFile } from '../core/manifest.ts';
 import type { Mode } from '../core/mode.ts';
+import { formatBytes } from '../core/units.ts';
 import { DUMP, type DumpPlan, type Examination, type Marks } from '../engines/engine.ts';
 import type { Run } from './run.ts';
 import { runTool } from './session.ts';
@@ -46,7 +47,7 @@ export async function prepareDump(run: Run, plan: DumpPlan): Promise<Dump> {
   const { host } = run.session;
   const { mode } = host.config;
   const runAll = async (commands: readonly Command[]) => {
-    for (const command of commands) await runTool(host, run.scratch, command, run.signal);
+    for (const command of commands) await runInRoom(run, command);
   };
   await runAll(plan.prepare);
   if (mode === 'stream') return { kind: 'stream', command: plan.dump, marks: plan.marks, examine: plan.examine };
@@ -56,6 +57,23 @@ export async function prepareDump(run: Run, plan: DumpPlan): Promise<Dump> {
   }
   if (mode === 'tar') return { kind: 'stream', command: TAR, marks: TAR_MARKS, examine: undefined };
   return await readFolder(folderOf(run.scratch.path));
+}
+
+/** How tools say that a disk is full. */
+const FULL = /no space left|ENOSPC|\b(disk|device) is full|err(no|code):? 28\b/i;
+
+/** As `runTool`; where the temporary folder is too small for what the command writes, the error says so. */
+async function runInRoom({ session: { host }, scratch, signal }: Run, command: Command): Promise<void> {
+  const room = await scratch.freeBytes();
+  try {
+    await runTool(host, scratch, command, signal);
+  } catch (error) {
+    if (signal.aborted || !FULL.test(describeError(error))) throw error;
+    throw new DumpError(
+      `BACKUP_TEMP_DIR: ${formatBytes(room)} were free in ${scratch.path}, too little for this dump: give it room, or name another folder`,
+      { cause: error },
+    );
+  }
 }
 
 /** Where in a scratch folder the dump lies that is no stream. */

@@ -7,8 +7,8 @@ import { DUMP } from '../engines/engine.ts';
 import { planDecoding } from '../pipeline/filters.ts';
 import { pass, type Reading, recordDamage } from './artifact.ts';
 import { digestFolder, folderOf } from './dump.ts';
+import { giveUp, limitOf } from './patience.ts';
 import { createProgress, type Progress } from './progress.ts';
-import { watchStall } from './stall.ts';
 
 const UNTAR: Command = { file: 'tar', args: ['--extract', '--file=-', `--directory=${DUMP}`, '--no-same-owner'] };
 
@@ -61,8 +61,8 @@ async function copyOnce(
     progress.add(Math.max(bytes - taken, 0));
     taken = Math.max(bytes, taken);
   };
-  using stall = watchStall(host.clock, host.config.stallTimeoutMs, () => scratch.size());
-  await remote.downloadFolder(backup.path, folder, onProgress, AbortSignal.any([host.signal, stall.signal]));
+  const limit = { ...limitOf(host), measure: async () => taken + (await scratch.size()) };
+  await giveUp(remote.title, limit, (signal) => remote.downloadFolder(backup.path, folder, onProgress, signal));
   return compareFiles(await digestFolder(folder), backup.manifest.files ?? []);
 }
 

@@ -2,8 +2,8 @@ import { planDecryption } from '../pipeline/filters.ts';
 import { type Child, hasSucceeded, stopChild } from '../process/child.ts';
 import type { Scratch } from '../process/scratch.ts';
 import type { Backup } from '../remote/catalog.ts';
+import { giveUp, limitOf } from './patience.ts';
 import { type Session, startTool } from './session.ts';
-import { watchStall } from './stall.ts';
 
 /** More than age's header, however many recipients there are, and the first chunk that it can check. */
 const HEAD_BYTES = 256 * 1024;
@@ -11,15 +11,21 @@ const HEAD_BYTES = 256 * 1024;
 /** Decrypts the beginning of a backup that is encrypted. Returns why that does not work; undefined where it does. */
 export async function tryIdentity(session: Session, scratch: Scratch, backup: Backup): Promise<string | undefined> {
   const { host, remote } = session;
-  const { path, manifest } = backup;
-  if (manifest.encryption === null) return undefined;
+  if (backup.manifest.encryption === null) return undefined;
+  return await giveUp(remote.title, limitOf(host), (signal) => decryptHead(session, scratch, backup, signal));
+}
+
+async function decryptHead(
+  { host, remote }: Session,
+  scratch: Scratch,
+  { path }: Backup,
+  signal: AbortSignal,
+): Promise<string | undefined> {
   await using started = new AsyncDisposableStack();
   const keep = (child: Child): Child => {
     started.defer(() => stopChild(child, 500));
     return child;
   };
-  using stall = watchStall(host.clock, host.config.stallTimeoutMs, async () => 0);
-  const signal = AbortSignal.any([host.signal, stall.signal]);
   signal.addEventListener('abort', () => void started.disposeAsync(), { once: true });
   const source = keep(remote.open(path));
   source.stdin.end();

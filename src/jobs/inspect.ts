@@ -1,4 +1,5 @@
 import { ConfigError, DumpError } from '../core/errors.ts';
+import type { Mode } from '../core/mode.ts';
 import { formatBytes } from '../core/units.ts';
 import type { DumpPlan, Server } from '../engines/engine.ts';
 import { planEncoding } from '../pipeline/filters.ts';
@@ -39,7 +40,7 @@ export async function inspectDatabase(
     );
   }
   expectFilters(host);
-  if (plan.prepare.length > 0) await expectRoom(scratch, server);
+  if (plan.prepare.length > 0) await expectRoom(scratch, server, mode);
   const room = mode === 'stream' ? [] : await warnOfRoom(scratch, server);
   return { tool, server, plan, warnings: [...server.warnings, ...plan.warnings, ...room] };
 }
@@ -62,11 +63,12 @@ function expectFilters({ config, env }: Host): void {
 }
 
 /** What is prepared before a dump is a copy of the database in the temporary folder. */
-async function expectRoom(scratch: Scratch, { bytes }: Server): Promise<void> {
+async function expectRoom(scratch: Scratch, { bytes }: Server, mode: Mode): Promise<void> {
   const free = await scratch.freeBytes();
   if (free >= bytes) return;
+  const or = mode === 'stream' ? 'use WAL mode' : 'name another folder';
   throw new DumpError(
-    `BACKUP_TEMP_DIR: ${scratch.path} has ${free} bytes free, a copy of the database needs ${bytes}: give it room, or use WAL mode`,
+    `BACKUP_TEMP_DIR: ${formatBytes(free)} are free in ${scratch.path}, a copy of the database needs ${formatBytes(bytes)}: give it room, or ${or}`,
   );
 }
 

@@ -1,5 +1,5 @@
 import { describeError, RemoteError } from '../core/errors.ts';
-import { MANIFEST_SUFFIX, parseManifest } from '../core/manifest.ts';
+import { MANIFEST_SUFFIX, type Pending, parseManifest } from '../core/manifest.ts';
 import type { Logger } from '../logger.ts';
 import type { Catalog, Orphan } from '../remote/catalog.ts';
 import type { UploadAge } from '../remote/remote.ts';
@@ -34,15 +34,16 @@ export async function sweepOrphans(
   ownRun?: string,
 ): Promise<readonly string[]> {
   const removed: string[] = [];
-  for (const orphan of findDead(session, catalog, ownRun)) {
+  const dead = findDead(session, catalog, ownRun);
+  const unfinished = await findUnfinished(session, dead, signal);
+  for (const orphan of dead) {
     const { record, recordPath, objects } = orphan;
     await removeLeft(session, orphan, signal);
-    for (const object of outermost(record.objects)) {
-      const age = record.run === ownRun ? 'any' : 'over a day';
-      if (!catalog.listing.has(object)) await abortUpload(session, object, age, signal);
+    const age = record.run === ownRun ? 'any' : 'over a day';
+    for (const object of record.objects) {
+      if (unfinished.has(object) && !catalog.listing.has(object)) await abortUpload(session, object, age, signal);
     }
-    const folder = objects.map((object) => folderOf(object, record.objects)).find((found) => found !== undefined);
-    if (folder !== undefined) await session.remote.removeFolder(folder, signal);
+    for (const folder of foldersOf(record)) await session.remote.removeFolder(folder, signal);
     await session.remote.remove([recordPath], session.scratch.path, signal);
     removed.push(...objects, recordPath);
   }
@@ -66,17 +67,25 @@ const ofSeries = (catalog: Catalog, session: Session): readonly Orphan[] =>
 /** Removes an orphan's objects, but not its record. Throws `RemoteError`. */
 export async function removeLeft(session: Session, { record, objects }: Orphan, signal: AbortSignal): Promise<void> {
   // Of a folder the folder itself: its files, of which there may be very many, have no manifest of their own.
-  const named = new Set(objects.map((object) => folderOf(object, record.objects) ?? object));
+  const all = new Set(record.objects);
+  const named = new Set(objects.map((object) => folderOf(object, all) ?? object));
   await expectUnclaimed(session, [...named], signal);
   await session.remote.remove(objects, session.scratch.path, signal);
 }
 
-const folderOf = (object: string, others: readonly string[]): string | undefined =>
-  others.find((other) => object.startsWith(`${other}/`));
+/** The outermost folder above an object that is itself among the objects. */
+function folderOf(object: string, objects: ReadonlySet<string>): string | undefined {
+  for (let end = object.indexOf('/'); end >= 0; end = object.indexOf('/', end + 1)) {
+    const folder = object.slice(0, end);
+    if (objects.has(folder)) return folder;
+  }
+  return undefined;
+}
 
-/** Without the files of a folder, which stands first. */
-const outermost = (objects: readonly string[]): readonly string[] =>
-  objects.filter((object) => folderOf(object, objects.slice(0, 1)) === undefined);
+function foldersOf({ objects }: Pending): ReadonlySet<string> {
+  const all = new Set(objects);
+  return new Set(objects.flatMap((object) => folderOf(object, all) ?? []));
+}
 
 /** The listing may have been cut short: the manifests are looked for once more before anything goes. */
 async function expectUnclaimed(
@@ -89,6 +98,22 @@ async function expectUnclaimed(
   const claimed = objects.find((object) => parseManifest(found.get(object + MANIFEST_SUFFIX) ?? ''));
   if (claimed !== undefined)
     throw new RemoteError(`${claimed} has a manifest, which the listing did not show: nothing is swept`);
+}
+
+/** Of all that dead runs name, what has unfinished uploads: one question, however many objects there are. */
+async function findUnfinished(
+  { remote, host }: Session,
+  dead: readonly Orphan[],
+  signal: AbortSignal,
+): Promise<ReadonlySet<string>> {
+  if (dead.length === 0) return new Set();
+  const objects = dead.flatMap(({ record }) => record.objects);
+  try {
+    return new Set(await remote.findUploads(objects, signal));
+  } catch (error) {
+    host.logger.debug(`unfinished uploads could not be looked for: ${describeError(error)}`);
+    return new Set();
+  }
 }
 
 /** Parts of an unfinished upload cost money, not safety: a storage that cannot say is left alone. */

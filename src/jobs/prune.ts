@@ -3,7 +3,7 @@ import { MANIFEST_SUFFIX, type Manifest, type Pending, pendingPath } from '../co
 import { isRetentionOff, planRetention, type RetentionPlan } from '../core/retention.ts';
 import { lockSeries, readHeldBackups } from '../lock.ts';
 import { type Backup, type Catalog, type Orphan, objectsOf, storedObjects } from '../remote/catalog.ts';
-import { readCatalogs } from './catalogs.ts';
+import { readCatalogs, readInTime } from './catalogs.ts';
 import { findDead, removeLeft, sweepOrphans } from './orphans.ts';
 import type { Run } from './run.ts';
 import type { Place, Session } from './session.ts';
@@ -72,7 +72,7 @@ export async function prune(session: Session, isDryRun: boolean, signal: AbortSi
     : undefined;
   try {
     const stop = AbortSignal.any([signal, lost.signal]);
-    const catalog = await session.readCatalog(stop);
+    const catalog = await readInTime(session, session, stop);
     const other = describeChange(session.series, catalog.backups);
     expectReadable(catalog);
     const plan = planPrune(session, catalog);
@@ -217,6 +217,12 @@ async function removeBackups(
 
 const restOf = (backup: Backup): readonly string[] => objectsOf(backup).slice(1);
 
+/** A folder stands before what is in it, as in the record of an upload: by its name the record is known to be in its place. */
+const recordedObjects = (backup: Backup): readonly string[] => [
+  ...(backup.manifest.files ? [backup.path] : []),
+  ...objectsOf(backup),
+];
+
 /**
  * Named after the oldest, so that where nothing can be removed the same record is written again and again, not another.
  * What an earlier one of that name still has to remove goes before it is written over. Returns its path.
@@ -232,7 +238,7 @@ async function writeTombstone(
   const earlier = catalog.orphans.find((orphan) => orphan.recordPath === recordPath);
   if (earlier) await removeLeft(session, earlier, signal);
   const now = session.host.clock.now().toISOString();
-  const [first, ...rest] = backups.flatMap(objectsOf);
+  const [first, ...rest] = backups.flatMap(recordedObjects);
   const record: Pending = {
     dbstash: 1,
     id: manifest.id,

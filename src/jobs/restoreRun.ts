@@ -1,7 +1,7 @@
 import type { Connection } from '../core/connection.ts';
 import { ConfigError, DbstashError, DumpError } from '../core/errors.ts';
 import type { Manifest } from '../core/manifest.ts';
-import { readCatalogs } from './catalogs.ts';
+import { type Found, readCatalogs } from './catalogs.ts';
 import { expectRestorable, type Restored, type RestoreOptions, restore } from './restore.ts';
 import type { Session } from './session.ts';
 
@@ -28,6 +28,12 @@ export async function restoreRun(
   );
   if (manifests.size === 0)
     throw new DbstashError(`there is no backup of the run ${run}: dbstash list --json shows them`);
+  for (const missing of findMissing(manifests, found)) {
+    session.host.logger.warn(
+      `the run ${run} has no backup of ${missing.database}, which a run before it had: it failed then, or was not there; its last one before is ${missing.artifact}`,
+      { backup_id: missing.id },
+    );
+  }
   const isGlobal = ({ target: facts }: Manifest) => facts.part === 'globals';
   const ordered = [...manifests.values()].sort(
     (a, b) => Number(isGlobal(b)) - Number(isGlobal(a)) || (a.database < b.database ? -1 : 1),
@@ -47,6 +53,22 @@ export async function restoreRun(
       throw explainHalf(error, plan.artifact, done, plans.length);
     }
   }
+}
+
+/**
+ * The last backup of each database that an earlier run of the same databases had and this one has not: of what failed
+ * nothing is left that would tell of it.
+ */
+function findMissing(run: ReadonlyMap<string, Manifest>, found: readonly Found[]): readonly Manifest[] {
+  const present = new Set([...run.values()].map(({ series }) => series));
+  const start = [...run.values()].map(({ startedAt }) => startedAt).sort()[0]!;
+  const earlier = found
+    .flatMap(({ catalog }) => catalog.backups.map(({ manifest }) => manifest))
+    .filter(({ startedAt }) => startedAt < start)
+    .sort((a, b) => (a.startedAt < b.startedAt ? -1 : 1));
+  const runs = new Set(earlier.flatMap((manifest) => (present.has(manifest.series) ? [manifest.run] : [])));
+  const absent = earlier.filter((manifest) => runs.has(manifest.run) && !present.has(manifest.series));
+  return [...new Map(absent.map((manifest) => [manifest.series, manifest])).values()];
 }
 
 /** Undefined for what belongs to the whole server, or is all of it. */

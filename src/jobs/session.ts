@@ -19,6 +19,7 @@ import { type Catalog, type ManifestCache, readCatalog, type Texts } from '../re
 import { type Location, parseLocation } from '../remote/location.ts';
 import { createRclone, type Rclone, readRcloneVersion } from '../remote/rclone.ts';
 import { createRemote, type Remote } from '../remote/remote.ts';
+import { giveUp, limitOf } from './patience.ts';
 
 /** What the process gives to every job: nothing below takes time, environment, randomness or signals from the air. */
 export interface Host {
@@ -68,8 +69,11 @@ export interface Session extends Place, AsyncDisposable {
 /** The session with another place as its own. */
 export const at = (session: Session, place: Place): Session => ({ ...session, ...place });
 
-/** Looks for rclone and at the remotes; `signal` ends that alone. Throws `RemoteError` or `ConfigError`. */
-export async function openSession(host: Host, signal: AbortSignal = host.signal): Promise<Session> {
+/**
+ * Looks for rclone and at the remotes; `signal` ends that alone. Without one nobody else watches: a remote that does not answer is
+ * given up at the stall timeout. Throws `RemoteError` or `ConfigError`.
+ */
+export async function openSession(host: Host, signal?: AbortSignal): Promise<Session> {
   const { config, logger } = host;
   for (const name of await sweepScratch(config.tempDir))
     logger.warn(`removed ${name}, which a run that died left in ${config.tempDir}`);
@@ -101,15 +105,21 @@ export const locateRemotes = ({ remote }: Config): readonly Location[] =>
 async function openPlaces(
   host: Host,
   scratch: Scratch,
-  signal: AbortSignal,
+  given: AbortSignal | undefined,
 ): Promise<Pick<Session, 'places' | 'broken' | 'rcloneVersion'>> {
+  const signal = given ?? host.signal;
   const { extraArgs } = host.config.remote;
   const options = { configPath: await placeRcloneConfig(host, scratch), extraArgs };
   const first = rcloneEnvironment(host, undefined);
   const locations = locateRemotes(host.config);
+  const { stallTimeoutMs } = host.config;
+  // One of several is given up while there is time for the others, as later.
+  const ms = locations.length > 1 ? stallTimeoutMs / 3 : given === undefined ? stallTimeoutMs : 0;
   const looks = locations.map((location) => {
     const env = { ...first, ...location.env };
-    return inspectBackend(createRclone({ ...options, env }), location, env, extraArgs, signal);
+    return giveUp(location.title, { ...limitOf(host), signal, ms }, (stop) =>
+      inspectBackend(createRclone({ ...options, env }), location, env, extraArgs, stop),
+    );
   });
   const looked = Promise.allSettled(looks);
   // Waited for first: what an rclone that is missing or too old says of the remote would hide it.

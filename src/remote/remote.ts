@@ -54,7 +54,9 @@ export interface Remote {
   sync(paths: readonly string[]): Promise<void>;
   /** Whether there are unfinished multipart uploads of exactly this object, as far as the storage tells. */
   hasUpload(path: string, signal: AbortSignal): Promise<boolean>;
-  /** Aborts them. True if there were any. */
+  /** Which of these objects may have some: one question, however many they are. */
+  findUploads(paths: readonly string[], signal: AbortSignal): Promise<readonly string[]>;
+  /** Aborts those of an object that is not there. True if there were any. */
   abortUpload(path: string, age: UploadAge, signal: AbortSignal): Promise<boolean>;
 }
 
@@ -240,6 +242,11 @@ export function createRemote(rclone: Rclone, location: Location, backend: Backen
 
     hasUpload: async (path, signal) => (await listUploads(path, signal)).some((key) => isKeyOf(path, key)),
 
+    findUploads: async (paths, signal) => {
+      const keys = await listUploads('', signal);
+      return paths.filter((path) => keys.some((key) => isKeyOf(path, key)));
+    },
+
     async abortUpload(path, age, signal) {
       if ((await remote.stat(path, signal)) !== undefined) return false;
       const uploads = await listUploads(path, signal);
@@ -253,11 +260,12 @@ export function createRemote(rclone: Rclone, location: Location, backend: Backen
     },
   };
 
-  /** Keys of unfinished uploads under the path as a prefix; of its folder, where there is such an object. */
+  /** Keys of unfinished uploads under the path as a prefix ('' for all); of its folder, where there is such an object. */
   async function listUploads(path: string, signal: AbortSignal): Promise<readonly string[]> {
     // Wrapped in crypt and its like, the key is not the name we gave; a bucket's life-cycle rule must do there.
     if (backend.types.find((type) => type !== 'alias') !== 's3') return [];
-    const listed = await rclone.run({ verb: ['backend', 'list-multipart-uploads'], paths: [at(path)] }, signal);
+    const place = path === '' ? location.path : at(path);
+    const listed = await rclone.run({ verb: ['backend', 'list-multipart-uploads'], paths: [place] }, signal);
     if (!hasSucceeded(listed.exit)) return [];
     const uploads = Object.values(parse(uploadsSchema, listed.stdout, 'the list of uploads'));
     return uploads.flatMap((list) => (list ?? []).map(({ Key }) => Key));

@@ -20,7 +20,7 @@ export function createTestHost(env: Readonly<Record<string, string>>, { clock, s
   const config = parseConfig({ env, flags: {}, cwd: '/', parseSchedule });
   const redact = createRedactor(secretsOf(config, env));
   const logger = createLogger({ level: config.log.level, format: 'text', write: write ?? (() => {}), redact, clock });
-  return {
+  const own = {
     config,
     env: { PATH: process.env.PATH, ...env },
     clock,
@@ -34,7 +34,7 @@ export function createTestHost(env: Readonly<Record<string, string>>, { clock, s
     signal: signal ?? new AbortController().signal,
     showProgress: undefined,
     redact,
-    notifier: createNotifier(),
     version: '0.0.0',
   };
+  return { ...own, notifier: createNotifier({ ...own, hostname: 'test' }) };
 }

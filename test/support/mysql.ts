@@ -1,5 +1,5 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { freePort, scratchFolder } from './scratch.ts';
@@ -99,10 +99,34 @@ const mariadbKind = (): Kind => ({
     ),
 });
 
+/** Made ready as `mariadb-install-db` does it, which finds nothing where `.ci/prepare` unpacked the programs. */
+function newMariadbKind(): Kind {
+  const server = requireTool('mariadbd-11.8');
+  const folder = dirname(server);
+  return {
+    engine: 'mariadb',
+    server,
+    client: join(folder, 'mariadb'),
+    path: [folder, process.env.PATH].join(delimiter),
+    args: [],
+    install: (data) => {
+      const tables = ['system_tables', 'performance_tables', 'system_tables_data', 'sys_schema'].map((name) =>
+        readFileSync(globSync(join(folder, `../usr/share/*/mariadb_${name}.sql`))[0] ?? name, 'utf8'),
+      );
+      const input = ['CREATE DATABASE mysql;', 'USE mysql;', 'SET @auth_root_socket = NULL;', ...tables].join('\n');
+      mkdirSync(data);
+      const args = ['--no-defaults', '--bootstrap', `--datadir=${data}`, ...asRoot()];
+      execFileSync(server, args, { input, stdio: 'pipe' });
+    },
+  };
+}
+
 /** Neither runs as root unless told to. */
 const asRoot = (): string[] => (process.getuid?.() === 0 ? ['--user=root'] : []);
 
 export const startMariadb = (options?: MysqlOptions): Promise<MysqlServer> => start(mariadbKind(), options);
+/** 11.8, where `startMariadb` starts the machine's own. */
+export const startNewMariadb = (options?: MysqlOptions): Promise<MysqlServer> => start(newMariadbKind(), options);
 export const startMysql = (options?: MysqlOptions): Promise<MysqlServer> => start(mysqlKind(), options);
 
 async function start(kind: Kind, options: MysqlOptions = {}): Promise<MysqlServer> {

@@ -108,6 +108,7 @@ export function createReport({ at, outcome = 'succeeded', databases = ['orders']
       remotes: remotes ?? [REMOTE],
     })),
     removed: [],
+    failures: [],
     warnings: [],
     error: isDone ? undefined : 'the disk is full',
   };

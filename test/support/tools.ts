@@ -10,7 +10,11 @@ const CACHE_BIN = cachedFolder('bin');
 const MONGO_JAVA_SERVER = cachedFolder('mongo-java-server-1.47.0');
 
 /** Programs of one name in several versions: the name that tests ask for, and the file it means. */
-const FILES: Readonly<Record<string, string>> = { 'rclone-current': join(CACHE_BIN, 'rclone') };
+const FILES: Readonly<Record<string, string>> = {
+  'rclone-current': join(CACHE_BIN, 'rclone'),
+  'mariadbd-11.8': cachedFolder('mariadb-11.8/bin/mariadbd'),
+  'mariadb-10.2': cachedFolder('mariadb-10.2.11/bin/mariadb'),
+};
 
 /** The folder of its jars; undefined where `.ci/prepare` could not fetch them. */
 export const mongoJavaServer = (): string | undefined =>
