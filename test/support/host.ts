@@ -25,7 +25,7 @@ export function createTestHost(env: Readonly<Record<string, string>>, { clock, s
     env: { PATH: process.env.PATH, ...env },
     clock,
     logger,
-    randomHex: (bytes) =>
+    randomHex: (bytes: number) =>
       (++count)
         .toString(16)
         .padStart(2 * bytes, '0')
