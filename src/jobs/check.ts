@@ -2,7 +2,7 @@ import { createId } from '../core/backupId.ts';
 import { DumpError, describeError, EXIT, RemoteError } from '../core/errors.ts';
 import { formatBytes } from '../core/units.ts';
 import { planParts } from '../remote/parts.ts';
-import { FORBIDDEN } from '../remote/remote.ts';
+import { FORBIDDEN } from '../remote/records.ts';
 import { openTunnel } from '../ssh.ts';
 import { type Answer, compareClocks, SETTINGS } from './checkSettings.ts';
 import { describeDenied, inspectDatabase } from './inspect.ts';

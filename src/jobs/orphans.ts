@@ -2,7 +2,7 @@ import { describeError, RemoteError } from '../core/errors.ts';
 import { MANIFEST_SUFFIX, type Pending, parseManifest } from '../core/manifest.ts';
 import type { Logger } from '../logger.ts';
 import type { Catalog, Orphan } from '../remote/catalog.ts';
-import type { UploadAge } from '../remote/remote.ts';
+import type { UploadAge } from '../remote/unfinished.ts';
 import type { Session } from './session.ts';
 import { ownsSeries } from './sources.ts';
 

@@ -11,7 +11,8 @@ import {
   VERDICT_SUFFIX,
   type Verdict,
 } from '../core/manifest.ts';
-import type { Listing, Remote } from './remote.ts';
+import type { Listing } from './listings.ts';
+import type { Remote } from './remote.ts';
 
 /** `missing`: the artifact is not there. `damaged`: its size, or what a look at its content found, is not the manifest's. */
 export type State = 'good' | 'missing' | 'damaged';

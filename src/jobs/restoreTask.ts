@@ -1,0 +1,110 @@
+import type { Config } from '../config/config.ts';
+import { type Connection, nameOf } from '../core/connection.ts';
+import { ConfigError, DbstashError, describeError, VerifyError } from '../core/errors.ts';
+import type { Engine, Target } from '../engines/engine.ts';
+import { engines } from '../engines/index.ts';
+import { planDecoding } from '../pipeline/filters.ts';
+import type { Scratch } from '../process/scratch.ts';
+import type { Backup } from '../remote/catalog.ts';
+import type { Reading } from './artifact.ts';
+import type { Choice } from './choose.ts';
+import { ask, type Session } from './session.ts';
+import { followLink } from './swap.ts';
+
+export interface RestoreOptions extends Choice {
+  readonly connection: Connection;
+  /** Of the backups that `latest` chooses from; the session's own unless given. */
+  readonly series?: string | undefined;
+  /** Into the database that the backup is of, on the server of `connection`. */
+  readonly isOwn?: boolean;
+  /** Empty the target first; `confirm` must agree to it. */
+  readonly replace: boolean;
+  readonly createRoles: boolean;
+  /** Asks the user whether the database `name`, which `title` says where it is, may be emptied. */
+  readonly confirm: (name: string, title: string) => Promise<boolean>;
+}
+
+/** What every step of one restore needs. */
+export interface Task extends Reading {
+  readonly options: RestoreOptions;
+  readonly engine: Engine;
+  /** As in the options, but for a symbolic link. */
+  readonly connection: Connection;
+  /** What the target may be left as. */
+  readonly state: { isTouched: boolean };
+}
+
+/** Throws `ConfigError` for a backup that cannot be read. */
+export async function createTask(
+  session: Session,
+  scratch: Scratch,
+  options: RestoreOptions,
+  backup: Backup,
+  state: Task['state'] = { isTouched: false },
+): Promise<Task> {
+  const engine = engines[options.connection.engine];
+  expectReadable(engine, backup, session.host.config.identity);
+  const connection = session.reach(await followLink(options.connection));
+  return { session, scratch, options, engine, backup, connection, state };
+}
+
+/** A manifest may come from a newer version, or from anybody who may write to the remote. */
+function expectReadable(
+  { name, title, modes }: Engine,
+  { path, manifest }: Backup,
+  identity: Config['identity'],
+): void {
+  if (manifest.engine !== name)
+    throw new ConfigError(`${path} is a backup of ${manifest.engine}, the target is ${title}`);
+  if (!modes.includes(manifest.mode))
+    throw new ConfigError(`${path} was made in the mode ${manifest.mode}, which ${title} does not know`);
+  try {
+    planDecoding(manifest, identity);
+  } catch (error) {
+    throw new ConfigError(`${path} ${describeError(error)}`);
+  }
+}
+
+/** What an engine makes of a manifest's facts, which may be nonsense. */
+export function understand<T>({ path }: Backup, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof DbstashError) throw error;
+    throw new VerifyError(`the manifest of ${path} makes no sense: ${describeError(error)}`, { cause: error });
+  }
+}
+
+export async function inspectTarget({ session, scratch, engine, backup, connection }: Task): Promise<Target> {
+  const question = understand(backup, () => engine.inspectTarget(connection, backup.manifest.target));
+  return await ask(session.host, scratch, question, session.host.signal);
+}
+
+/** Throws, naming the ways on, where the target is not ready for the first byte. */
+export async function expectReady(
+  { connection, replace, createRoles, confirm }: RestoreOptions,
+  { isWhole }: Engine,
+  target: Target,
+): Promise<void> {
+  const { hosts } = connection;
+  const database = nameOf(connection);
+  const place = hosts.map(({ host, port }) => `${host}:${port}`).join(',');
+  // Of a whole server the label says nothing of what is at stake.
+  const name = isWhole ? place || database : database;
+  const title = isWhole ? `the whole server ${place || database}` : place === '' ? database : `${database} on ${place}`;
+  if (target.missingRoles.length > 0 && !createRoles) {
+    throw new ConfigError(
+      `the backup names roles that ${target.title} lacks: ${target.missingRoles.join(', ')}; create them, or let --create-roles make them without login`,
+    );
+  }
+  if (target.holds === '') return;
+  if (!replace) {
+    const elsewhere = isWhole ? 'another server with --to URI' : 'another database with --database NAME';
+    throw new ConfigError(
+      `${title} holds ${target.holds}: restore into ${elsewhere}, or empty it first with --replace`,
+    );
+  }
+  if (!(await confirm(name, title))) {
+    throw new ConfigError(`--replace removes what ${title} holds (${target.holds}): confirm it with --yes ${name}`);
+  }
+}

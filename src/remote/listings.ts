@@ -1,0 +1,60 @@
+import * as z from 'zod';
+import { hasSucceeded } from '../process/child.ts';
+import { isMissing, rcloneError } from './rclone.ts';
+import { ask, parse, placeOf, type Site, titleOf } from './site.ts';
+
+/** Every object under a remote: path relative to it -> bytes. */
+export type Listing = ReadonlyMap<string, number>;
+
+/** What there is. */
+export interface Listings {
+  /** Everything. A remote that does not exist yet is empty; a listing cut short is an error. */
+  list(signal: AbortSignal): Promise<Listing>;
+  /** What there is below a folder. */
+  listFolder(path: string, signal: AbortSignal): Promise<Listing>;
+  /** Bytes of an object, undefined if it is not there. */
+  stat(path: string, signal: AbortSignal): Promise<number | undefined>;
+  /** When an object was stored, by the storage's own clock; undefined where it has none that we could tell. */
+  storedAt(path: string, signal: AbortSignal): Promise<Date | undefined>;
+}
+
+const entrySchema = z.object({ Path: z.string(), Size: z.number(), IsDir: z.boolean() });
+const timedSchema = z.object({ ModTime: z.string() });
+const listingSchema = z.array(entrySchema);
+
+export const createListings = (site: Site): Listings => ({
+  list: (signal) => list(site, '', signal),
+  listFolder: (path, signal) => list(site, path, signal),
+  stat: (path, signal) => stat(site, path, signal),
+  storedAt: (path, signal) => storedAt(site, path, signal),
+});
+
+async function list(site: Site, folder: string, signal: AbortSignal): Promise<Listing> {
+  // A volume's own folder, which only root may read, must not fail the listing of everybody else.
+  const flags = ['--recursive', '--files-only', '--no-modtime', '--no-mimetype', '--exclude=/lost+found/**'];
+  const output = await site.rclone.run({ verb: ['lsjson'], flags, paths: [placeOf(site, folder)] }, signal);
+  if (isMissing(output.exit)) return new Map();
+  const title = titleOf(site, folder);
+  if (!hasSucceeded(output.exit)) throw rcloneError(`lsjson ${title}`, output.exit, output.stderr);
+  const entries = parse(listingSchema, output.stdout, `the listing of ${title}`);
+  return new Map(entries.map((entry) => [folder === '' ? entry.Path : `${folder}/${entry.Path}`, entry.Size]));
+}
+
+async function stat(site: Site, path: string, signal: AbortSignal): Promise<number | undefined> {
+  const flags = ['--stat', '--no-modtime', '--no-mimetype'];
+  const output = await site.rclone.run({ verb: ['lsjson'], flags, paths: [placeOf(site, path)] }, signal);
+  if (isMissing(output.exit)) return undefined;
+  if (!hasSucceeded(output.exit)) throw rcloneError(`lsjson ${titleOf(site, path)}`, output.exit, output.stderr);
+  const entry = parse(entrySchema.nullable(), output.stdout, `what rclone says of ${path}`);
+  // Of nothing, bucket storages say a directory of size -1.
+  return entry === null || entry.IsDir ? undefined : entry.Size;
+}
+
+async function storedAt(site: Site, path: string, signal: AbortSignal): Promise<Date | undefined> {
+  // Elsewhere the time is what rclone has set, or this machine's.
+  const { isAtomic, types } = site.backend;
+  if (!isAtomic || types.includes('local')) return undefined;
+  const stdout = await ask(site, 'lsjson', path, ['--stat', '--use-server-modtime', '--no-mimetype'], signal);
+  const time = parse(timedSchema.nullable(), stdout, `what rclone says of ${path}`)?.ModTime;
+  return time === undefined || Number.isNaN(Date.parse(time)) ? undefined : new Date(time);
+}
