@@ -182,6 +182,8 @@ export interface RestoreRequest {
   /** Empty the target first. */
   readonly replace: boolean;
   readonly createRoles: boolean;
+  /** What would act by itself, as events do, is to stay asleep. */
+  readonly isDrill?: true;
   /** A temporary file that becomes the target by a rename at the end (sqlite); unique for this restore. */
   readonly id: string;
 }

@@ -38,6 +38,8 @@ export interface RestoreOptions extends Choice {
   /** Empty the target first; `confirm` must agree to it. */
   readonly replace: boolean;
   readonly createRoles: boolean;
+  /** What would act by itself, as events do, is to stay asleep. */
+  readonly isDrill?: true;
   /** Asks the user whether the database `name`, which `title` says where it is, may be emptied. */
   readonly confirm: (name: string, title: string) => Promise<boolean>;
 }
@@ -48,14 +50,21 @@ export interface Restored {
   readonly durationMs: number;
 }
 
+/** How far a restore came. */
+export interface RestoreState {
+  /** What the target may be left as. */
+  isTouched: boolean;
+  /** What fails from now on has to do with the backup. */
+  isLoading: boolean;
+}
+
 /** What every step of one restore needs. */
 interface Task extends Reading {
   readonly options: RestoreOptions;
   readonly engine: Engine;
   /** As in the options, but for a symbolic link. */
   readonly connection: Connection;
-  /** What the target may be left as. */
-  readonly state: { isTouched: boolean };
+  readonly state: RestoreState;
 }
 
 /**
@@ -74,7 +83,7 @@ export async function restore(session: Session, given: RestoreOptions): Promise<
   const candidates = await findCandidates(reached, given, now);
   const options = given.isOwn ? { ...given, connection: toOwn(given.connection, candidates[0]!.backup) } : given;
   for (const [index, { place, backup }] of candidates.entries()) {
-    const state = { isTouched: false };
+    const state = { isTouched: false, isLoading: false };
     try {
       await restoreFrom(at(reached, place), options, backup, state);
       const into = nameOf(options.connection);
@@ -122,7 +131,8 @@ async function findCandidates(session: Session, options: RestoreOptions, now: Da
   return chooseBackups(found, options.series ?? session.series, now, options);
 }
 
-async function restoreFrom(
+/** Restores one backup. `state` tells, also where it throws, whether the target was touched. */
+export async function restoreFrom(
   session: Session,
   options: RestoreOptions,
   backup: Backup,
@@ -149,7 +159,7 @@ async function createTask(
   scratch: Scratch,
   options: RestoreOptions,
   backup: Backup,
-  state: Task['state'] = { isTouched: false },
+  state: Task['state'] = { isTouched: false, isLoading: false },
 ): Promise<Task> {
   const engine = engines[options.connection.engine];
   expectReadable(engine, backup, session.host.config.identity);
@@ -251,6 +261,7 @@ async function load(task: Task, target: Target): Promise<void> {
     isPrepared = true;
     if (!isPiecemeal && !target.exists && !plan.swap) outcome = `${database} was created and is empty`;
     using progress = createProgress(host.clock, host.logger, host.showProgress, () => {});
+    task.state.isLoading = true;
     if (isFolder) await loadFolder(task, plan);
     else await stream(task, plan, progress);
     if (plan.copy) await copyKeys(host, scratch, plan.copy, touch);
@@ -286,6 +297,7 @@ const planRestore = ({ session, options, engine, backup, connection }: Task, tar
       format: backup.manifest.format,
       replace: options.replace,
       createRoles: options.createRoles,
+      ...(options.isDrill && { isDrill: true }),
       id: session.host.randomHex(6),
     }),
   );
