@@ -74,7 +74,7 @@ export const commands: readonly CommandRow[] = [
     name: 'verify',
     args: ['[name]'],
     summary: 'look whether backups (an artifact, an id, latest or all) are whole, and write the result beside them',
-    options: [['--level <level>', 'stored or content, instead of VERIFY_LEVEL'], JSON_OPTION],
+    options: [['--level <level>', 'stored, content or restore, instead of VERIFY_LEVEL'], JSON_OPTION],
     example: 'dbstash verify all --level stored',
     exitCodes: '0 all whole; 3 the remote failed; 4 one is missing or damaged; 1 there is none, or a tool failed',
     run: (call) => withSession(withLevel(call), runVerify),

@@ -1,3 +1,4 @@
+import type { Drilled } from '../core/manifest.ts';
 import { formatBytes, formatDuration } from '../core/units.ts';
 import { formatRows } from '../jobs/list.ts';
 import type { Session } from '../jobs/session.ts';
@@ -16,13 +17,16 @@ export async function runVerify(session: Session, { edge, options, args: [argume
   return exitCode;
 }
 
-const describe = ({ ok, level, artifact, remote, bytes, durationMs, reason }: Verified): string[] => [
+const describe = ({ ok, level, artifact, remote, bytes, durationMs, reason, drill }: Verified): string[] => [
   ok ? 'good' : 'damaged',
   level,
   `${artifact} on ${remote}`,
   `${formatBytes(bytes)} in ${formatDuration(durationMs)}`,
-  reason ?? '',
+  reason ?? (drill ? describeCounts(drill) : ''),
 ];
+
+const describeCounts = ({ tables, rows }: Drilled): string =>
+  tables > 0 ? `${rows} rows in ${tables} tables` : `${rows} keys`;
 
 /** `--level` is short for the flag of VERIFY_LEVEL. */
 export function withLevel(call: Call): Call {

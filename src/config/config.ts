@@ -63,6 +63,8 @@ export interface Config {
   readonly notify: NotifyConfig;
   readonly hooks: HooksConfig;
   readonly verifyLevel: VerifyLevel;
+  /** Where drills go; it may hold a password. */
+  readonly verifyUri: string | undefined;
   /** Port 0: no server. */
   readonly health: { readonly port: number; readonly host: string | undefined; readonly graceMs: number };
   readonly log: { readonly level: Values['LOG_LEVEL']; readonly format: Values['LOG_FORMAT'] };
@@ -160,6 +162,7 @@ const assemble = (values: Values, parts: Assembled): Config => ({
   retention: retentionOf(values),
   hooks: { pre: values.HOOK_PRE_BACKUP, post: values.HOOK_POST_BACKUP, timeoutMs: values.HOOK_TIMEOUT },
   verifyLevel: values.VERIFY_LEVEL,
+  verifyUri: parts.settings.VERIFY_DB_URI.text,
   health: { port: values.HEALTH_PORT, host: values.HEALTH_HOST, graceMs: values.HEALTH_GRACE },
   log: { level: values.LOG_LEVEL, format: values.LOG_FORMAT },
   restoreUri: parts.settings.RESTORE_DB_URI.text,

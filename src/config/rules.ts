@@ -12,9 +12,16 @@ import type { Values, VariableName } from './variables.ts';
 export function checkRules({ parseSchedule }: ConfigSource, values: Values, settings: Settings, notes: Notes): void {
   attempt('BACKUP_SCHEDULE', notes, () => parseSchedule(values.BACKUP_SCHEDULE, values.TZ));
   attempt('RESTORE_DB_URI', notes, () => values.RESTORE_DB_URI && engineOfUri(values.RESTORE_DB_URI));
+  attempt('VERIFY_DB_URI', notes, () => checkVerifyUri(values));
   attempt('DUMP_EXTRA_ARGS', notes, () => checkDumpArgs(values.DUMP_EXTRA_ARGS));
   attempt('BACKUP_MODE', notes, () => checkMode(values));
   notes.warnings.push(...warnOfSecretFlags(settings));
+}
+
+function checkVerifyUri({ VERIFY_DB_URI: uri, ...values }: Values): void {
+  const engine = engineOf(values);
+  if (uri && engineOfUri(uri, engine) !== engine && engine !== undefined)
+    throw new ConfigError(`it is of another engine than ${engine}, whose backups are to be restored there`);
 }
 
 /** What the engine's tools cannot do, and filters on a folder, which goes up file by file, past every filter. */

@@ -15,7 +15,7 @@ export function secretsOf(
   { settings, remote, ssh, notify }: Pick<Config, 'settings' | 'remote' | 'ssh' | 'notify'>,
   env: Environment,
 ): readonly string[] {
-  const { DB_URI, RESTORE_DB_URI } = settings;
+  const { DB_URI, RESTORE_DB_URI, VERIFY_DB_URI } = settings;
   // RCLONE_CONFIG may be a path, which is no secret.
   const names = variables.filter(
     ({ name, secret, mask }) => secret && !mask && (name !== 'RCLONE_CONFIG' || remote.configText),
@@ -29,6 +29,7 @@ export function secretsOf(
     ...(notify.mail?.smtp.password === undefined ? [] : [notify.mail.smtp.password]),
     ...secretsOfUri(DB_URI.text),
     ...secretsOfUri(RESTORE_DB_URI.text),
+    ...secretsOfUri(VERIFY_DB_URI.text),
     ...remote.remotes.flatMap(secretsOfRemote),
     ...secretsOfRcloneConfig(remote.configText ?? readOthers(remote.configPath, env)),
     ...secretsOfEnvironment(env),

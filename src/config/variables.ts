@@ -381,9 +381,16 @@ const VARIABLES = {
 
   VERIFY_LEVEL: {
     group: 'verify',
-    help: 'How closely `verify` looks: `stored` (there, of the right size), or `content` (read back: hash, decryption, decompression, structure)',
+    help: 'How closely `verify` looks: `stored` (there, right size), `content` (read back in full), `restore` (restored aside: a drill)',
     parse: oneOf(...VERIFY_LEVELS),
     default: 'content',
+  },
+  VERIFY_DB_URI: {
+    group: 'verify',
+    help: 'Server for drills, in which each makes a database of its own and removes it; sqlite and redis need none',
+    parse: parseDatabaseUri,
+    secret: true,
+    mask: 'uri',
   },
 
   LOG_LEVEL: {

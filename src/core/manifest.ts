@@ -65,18 +65,24 @@ export const digestOfFiles = (files: readonly StoredFile[]): string =>
     .update(files.map(({ sha256, path }) => `${sha256}  ${path}\n`).join(''))
     .digest('hex');
 
-/** How closely one can look. `stored`: there, and of the right size. `content`: read back in full. */
-export const VERIFY_LEVELS = ['stored', 'content'] as const;
+/** How closely one can look. `stored`: there, and of the right size. `content`: read back in full. `restore`: restored aside. */
+export const VERIFY_LEVELS = ['stored', 'content', 'restore'] as const;
 export type VerifyLevel = (typeof VERIFY_LEVELS)[number];
+
+/** What the last drill counted, and how long it took, from the first byte to the last. `tables` are collections too, `rows` documents and keys. */
+const drilledSchema = z.object({ tables: z.number(), rows: z.number(), durationMs: z.number() });
+export type Drilled = z.infer<typeof drilledSchema>;
 
 /** What the last look at a backup's content found; beside the manifest, as `<artifact>.verify.json`. */
 const verdictSchema = z.object({
   dbstash: z.literal(1),
   id: z.string(),
   at: z.iso.datetime(),
-  level: z.enum(['stored', 'content', 'restore']),
+  level: z.enum(VERIFY_LEVELS),
   ok: z.boolean(),
   reason: z.string().nullable(),
+  /** The last one that went well, also where `level` is of a later look. */
+  drill: drilledSchema.optional(),
 });
 export type Verdict = z.infer<typeof verdictSchema>;
 

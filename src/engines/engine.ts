@@ -41,6 +41,21 @@ export interface Engine {
   planRestore(request: RestoreRequest): RestorePlan;
   /** How to look whether a dump that came back can be read, without a server. */
   planCheck(request: CheckRequest): CheckPlan;
+  /** Absent where a restore is by way of a private server anyway. */
+  readonly drill?: Drill;
+}
+
+/** What a drill does besides a restore, with the database that was made for it. */
+export interface Drill {
+  count(connection: Connection): AnyQuestion<Counts>;
+  /** Removes it; nothing is to be done where it is a file in the scratch folder. */
+  drop?(connection: Connection): AnyQuestion<void>;
+}
+
+/** Exact. `tables` are collections, `rows` documents, where they are so called. */
+export interface Counts {
+  readonly tables: number;
+  readonly rows: number;
 }
 
 /** All from the manifest. */
@@ -167,6 +182,8 @@ export interface RestoreRequest {
   /** Empty the target first. */
   readonly replace: boolean;
   readonly createRoles: boolean;
+  /** What would act by itself, as events do, is to stay asleep. */
+  readonly isDrill?: true;
   /** A temporary file that becomes the target by a rename at the end (sqlite); unique for this restore. */
   readonly id: string;
 }

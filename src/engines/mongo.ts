@@ -1,4 +1,5 @@
 import type { Engine } from './engine.ts';
+import { mongoDrill } from './mongoDrill.ts';
 import { mongodumpVersion, planMongoCheck, planMongoDump } from './mongoDump.ts';
 import { discoverMongo, inspectMongo } from './mongoInspect.ts';
 import { planMongoRestore } from './mongoRestore.ts';
@@ -19,4 +20,5 @@ export const mongo = {
   inspectTarget: inspectMongoTarget,
   planCheck: planMongoCheck,
   planRestore: planMongoRestore,
+  drill: mongoDrill,
 } satisfies Engine;

@@ -1,5 +1,6 @@
 import type { Engine } from './engine.ts';
 import { planMysqlCheck } from './mydumper.ts';
+import { mysqlDrill } from './mysqlDrill.ts';
 import { mysqldumpVersion, planMysqlDump } from './mysqlDump.ts';
 import { type Flavor, MARIADB, MYSQL } from './mysqlFlavor.ts';
 import { discoverMysql, inspectMysql } from './mysqlInspect.ts';
@@ -22,6 +23,7 @@ const createEngine = (flavor: Flavor) =>
     inspectTarget: inspectMysqlTarget(flavor),
     planRestore: planMysqlRestore(flavor),
     planCheck: planMysqlCheck,
+    drill: mysqlDrill(flavor),
   }) satisfies Engine;
 
 export const mysql = createEngine(MYSQL);

@@ -52,6 +52,7 @@ function planScript(flavor: Flavor, request: RestoreRequest, facts: MysqlFacts):
     prepare: target.exists || bringsDatabase ? [] : [createDatabase(flavor, request, facts)],
     filters: [
       ...(target.notes?.knowsSandboxLine === false ? [WITHOUT_SANDBOX_LINE] : []),
+      ...(request.isDrill ? [{ file: 'sed', args: ['--regexp-extended', ASLEEP], env: { LC_ALL: 'C' } }] : []),
       ...(empties ? [prepend(emptyDatabase(request, facts))] : []),
     ],
     load: mysqlClient(flavor, connection, [
@@ -67,6 +68,9 @@ const WITHOUT_SANDBOX_LINE: Command = {
   args: ['1{/^\\/\\*M!999999\\\\- enable the sandbox mode \\*\\/ *$/d;}'],
   env: { LC_ALL: 'C' },
 };
+
+/** What makes an event in a dump begins with this, and stands in one line up to what it does. */
+const ASLEEP = '/^\\/\\*!50106 CREATE\\*\\//s/ (ON COMPLETION (NOT )?PRESERVE) ENABLE/ \\1 DISABLE/';
 
 /** As a file of the private folder, which stands before what comes on standard input. */
 const prepend = (text: string): Command => ({
@@ -86,13 +90,25 @@ const LOAD_ARGS: readonly string[] = [
 ];
 
 function planFolder(flavor: Flavor, request: RestoreRequest, facts: MysqlFacts): Steps {
-  const { connection, target, replace } = request;
+  const { connection, target, replace, isDrill } = request;
   const before = [
+    ...(isDrill ? [LET_EVENTS_SLEEP] : []),
     ...(target.exists ? [] : [createDatabase(flavor, request, facts)]),
     ...(target.exists && replace ? [{ ...mysqlClient(flavor, connection), input: emptyDatabase(request, facts) }] : []),
   ];
   return { prepare: before, filters: [], load: myloader(flavor, connection, DUMP, facts.sourceDatabase) };
 }
+
+/** mydumper writes them in files of their own, each beginning with what makes it. */
+const LET_EVENTS_SLEEP: Command = {
+  file: 'find',
+  args: [
+    DUMP,
+    ...['-name', '*-schema-post.sql', '-exec', 'sed', '--in-place', '--regexp-extended'],
+    's/ (ON COMPLETION (NOT )?PRESERVE) ENABLE/ \\1 DISABLE/',
+    ...['{}', '+'],
+  ],
+};
 
 /** Characters of a name that no server has another meaning for. */
 const SAFE = /^\w+$/;

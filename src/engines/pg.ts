@@ -1,5 +1,6 @@
 import type { Engine } from './engine.ts';
 import { planPgCheck } from './pgCheck.ts';
+import { pgDrill } from './pgDrill.ts';
 import { pgDumpAbilities, pgDumpVersion, planPgDump } from './pgDump.ts';
 import { discoverPg, planPgGlobals } from './pgGlobals.ts';
 import { inspectPg } from './pgInspect.ts';
@@ -23,4 +24,5 @@ export const pg = {
   inspectTarget: inspectPgTarget,
   planRestore: planPgRestore,
   planCheck: planPgCheck,
+  drill: pgDrill,
 } satisfies Engine;

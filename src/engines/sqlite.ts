@@ -1,4 +1,5 @@
 import type { Engine } from './engine.ts';
+import { sqliteDrill } from './sqliteDrill.ts';
 import { planSqliteDump } from './sqliteDump.ts';
 import { inspectSqlite, inspectSqliteTarget } from './sqliteInspect.ts';
 import { planSqliteCheck, planSqliteRestore } from './sqliteRestore.ts';
@@ -17,4 +18,5 @@ export const sqlite = {
   inspectTarget: inspectSqliteTarget,
   planRestore: planSqliteRestore,
   planCheck: planSqliteCheck,
+  drill: sqliteDrill,
 } satisfies Engine;

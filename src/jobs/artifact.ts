@@ -176,10 +176,11 @@ export const recordDamage = (session: Session, backup: Backup, reason: string): 
 /** Beside the manifest. Of a backup that was removed, or is being replaced, while we read it nothing is said. */
 export async function recordVerdict(
   { remote, host }: Session,
-  { path, manifest }: Backup,
-  found: Pick<Verdict, 'level' | 'ok' | 'reason'>,
+  { path, manifest, verdict: last }: Backup,
+  found: Pick<Verdict, 'level' | 'ok' | 'reason' | 'drill'>,
 ): Promise<void> {
-  const verdict: Verdict = { dbstash: 1, id: manifest.id, at: host.clock.now().toISOString(), ...found };
+  const at = host.clock.now().toISOString();
+  const verdict: Verdict = { dbstash: 1, id: manifest.id, at, ...(last?.drill && { drill: last.drill }), ...found };
   try {
     const there = await measureStored(remote, manifest, path, cleanupSignal(host));
     if (storedObjects(manifest, path).some((object) => there.get(object.path) !== object.bytes)) return;

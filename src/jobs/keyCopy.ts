@@ -38,6 +38,16 @@ export async function copyKeys(host: Host, scratch: Scratch, copy: KeyCopy, onTo
   }
 }
 
+/** Starts a private server on the dump, and returns how many keys it loaded. */
+export async function countKeys(host: Host, scratch: Scratch, copy: KeyCopy): Promise<number> {
+  const server = await startMortal(host, scratch, copy.server);
+  try {
+    return await waitForData(server, copy, host.signal);
+  } finally {
+    await stopChild(server, 1000);
+  }
+}
+
 /** Starts a server that ends with us, also where we are killed: nothing tells it by its input, as it tells a client. */
 async function startMortal(host: Host, scratch: Scratch, command: Command): Promise<Child> {
   const { file, args } = command;

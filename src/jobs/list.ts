@@ -1,5 +1,5 @@
 import type { Manifest, Verdict } from '../core/manifest.ts';
-import { formatAge, formatBytes } from '../core/units.ts';
+import { formatAge, formatBytes, formatDuration } from '../core/units.ts';
 import type { Catalog, State } from '../remote/catalog.ts';
 import type { Session } from './session.ts';
 import { ownsSeries } from './sources.ts';
@@ -63,7 +63,9 @@ export function formatCatalog(session: Session, catalog: Catalog, all: boolean):
 function describeProof(verdict: Verdict | undefined, now: Date): string {
   if (!verdict?.ok) return '';
   const age = formatAge(now.getTime() - Date.parse(verdict.at));
-  return `  (${verdict.level} verified ${age} ago${verdict.reason === null ? '' : `: ${verdict.reason}`})`;
+  const { drill } = verdict;
+  const speed = drill && `restored in ${formatDuration(drill.durationMs)}`;
+  return `  (${verdict.level} verified ${age} ago${[verdict.reason, speed].flatMap((text) => (text ? `: ${text}` : [])).join('')})`;
 }
 
 function formatOthers({ orphans, foreign }: Catalog): readonly string[] {

@@ -48,6 +48,7 @@ export async function load(task: Task, target: Target): Promise<void> {
     isPrepared = true;
     if (!isPiecemeal && !target.exists && !plan.swap) outcome = `${database} was created and is empty`;
     using progress = createProgress(host.clock, host.logger, host.showProgress, () => {});
+    task.state.isLoading = true;
     if (isFolder) await loadFolder(task, plan);
     else await stream(task, plan, progress);
     if (plan.copy) await copyKeys(host, scratch, plan.copy, touch);
@@ -83,6 +84,7 @@ const planRestore = ({ session, options, engine, backup, connection }: Task, tar
       format: backup.manifest.format,
       replace: options.replace,
       createRoles: options.createRoles,
+      ...(options.isDrill && { isDrill: true }),
       id: session.host.randomHex(6),
     }),
   );

@@ -35,7 +35,7 @@ export async function restore(session: Session, given: RestoreOptions): Promise<
   const candidates = await findCandidates(reached, given, now);
   const options = given.isOwn ? { ...given, connection: toOwn(given.connection, candidates[0]!.backup) } : given;
   for (const [index, { place, backup }] of candidates.entries()) {
-    const state = { isTouched: false };
+    const state = { isTouched: false, isLoading: false };
     try {
       await restoreFrom(at(reached, place), options, backup, state);
       const into = nameOf(options.connection);
@@ -83,7 +83,8 @@ async function findCandidates(session: Session, options: RestoreOptions, now: Da
   return chooseBackups(found, options.series ?? session.series, now, options);
 }
 
-async function restoreFrom(
+/** Restores one backup. `state` tells, also where it throws, whether the target was touched. */
+export async function restoreFrom(
   session: Session,
   options: RestoreOptions,
   backup: Backup,

@@ -20,8 +20,18 @@ export interface RestoreOptions extends Choice {
   /** Empty the target first; `confirm` must agree to it. */
   readonly replace: boolean;
   readonly createRoles: boolean;
+  /** What would act by itself, as events do, is to stay asleep. */
+  readonly isDrill?: true;
   /** Asks the user whether the database `name`, which `title` says where it is, may be emptied. */
   readonly confirm: (name: string, title: string) => Promise<boolean>;
+}
+
+/** How far a restore came. */
+interface RestoreState {
+  /** The target may be left otherwise than it was. */
+  isTouched: boolean;
+  /** What fails from now on has to do with the backup. */
+  isLoading: boolean;
 }
 
 /** What every step of one restore needs. */
@@ -30,8 +40,7 @@ export interface Task extends Reading {
   readonly engine: Engine;
   /** As in the options, but for a symbolic link. */
   readonly connection: Connection;
-  /** What the target may be left as. */
-  readonly state: { isTouched: boolean };
+  readonly state: RestoreState;
 }
 
 /** Throws `ConfigError` for a backup that cannot be read. */
@@ -40,7 +49,7 @@ export async function createTask(
   scratch: Scratch,
   options: RestoreOptions,
   backup: Backup,
-  state: Task['state'] = { isTouched: false },
+  state: RestoreState = { isTouched: false, isLoading: false },
 ): Promise<Task> {
   const engine = engines[options.connection.engine];
   expectReadable(engine, backup, session.host.config.identity);

@@ -1,5 +1,5 @@
 import { DbstashError, describeError, EXIT, RemoteError, VerifyError } from '../core/errors.ts';
-import type { VerifyLevel } from '../core/manifest.ts';
+import type { Drilled, VerifyLevel } from '../core/manifest.ts';
 import { holdBackup } from '../lock.ts';
 import { createScratch } from '../process/scratch.ts';
 import type { Backup, Catalog } from '../remote/catalog.ts';
@@ -7,6 +7,7 @@ import { recordVerdict } from './artifact.ts';
 import { readCatalogs } from './catalogs.ts';
 import { FUTURE_MS } from './choose.ts';
 import { expectReadable } from './content.ts';
+import { canDrill, drill } from './drill.ts';
 import { exitCodeOf } from './report.ts';
 import { at, type Session } from './session.ts';
 import { ownsBackup } from './sources.ts';
@@ -29,6 +30,8 @@ export interface Verified {
   readonly reason: string | null;
   readonly bytes: number;
   readonly durationMs: number;
+  /** What a drill counted. */
+  readonly drill?: Drilled;
 }
 
 interface Copy {
@@ -94,7 +97,7 @@ async function verifyOne(copy: Copy, level: VerifyLevel): Promise<Verified> {
   const { session, backup } = copy;
   const { host, remote } = session;
   const startedMs = host.clock.now().getTime();
-  const { ok, reason } = await judge(copy, level);
+  const { reason, ...judgement } = await judge(copy, level);
   const { id, series, bytes } = backup.manifest;
   const durationMs = host.clock.now().getTime() - startedMs;
   return {
@@ -102,8 +105,7 @@ async function verifyOne(copy: Copy, level: VerifyLevel): Promise<Verified> {
     artifact: backup.path,
     id,
     series,
-    level,
-    ok,
+    ...judgement,
     reason: reason ?? null,
     bytes,
     durationMs,
@@ -111,6 +113,9 @@ async function verifyOne(copy: Copy, level: VerifyLevel): Promise<Verified> {
 }
 
 interface Judgement {
+  /** How closely it was looked. */
+  readonly level: VerifyLevel;
+  readonly drill?: Drilled;
   readonly ok: boolean;
   readonly reason: string | undefined;
 }
@@ -120,17 +125,23 @@ async function judge({ session, backup }: Copy, level: VerifyLevel): Promise<Jud
   const { state, reason, verdict, manifest } = backup;
   // What an earlier look at the content found, another one may find otherwise.
   const isDoubted = state === 'damaged' && verdict?.ok === false && verdict.reason === reason;
-  if (level === 'stored' || (state !== 'good' && !isDoubted)) return { ok: state === 'good', reason };
+  if (level === 'stored' || (state !== 'good' && !isDoubted)) return { level: 'stored', ok: state === 'good', reason };
   const lease = await holdBackup(host.config.tempDir, manifest.id, host.randomHex(4));
   await using scratch = await createScratch(host.config.tempDir, `verify-${host.randomHex(4)}`);
   try {
-    const note = await expectReadable({ session, scratch, backup });
-    await recordVerdict(session, backup, { level, ok: true, reason: note ?? null });
-    return { ok: true, reason: note };
+    const reading = { session, scratch, backup };
+    if (level === 'restore' && canDrill(reading)) {
+      const drilled = await drill(reading);
+      await recordVerdict(session, backup, { level, ok: true, reason: null, drill: drilled });
+      return { level, ok: true, reason: undefined, drill: drilled };
+    }
+    const note = await expectReadable(reading);
+    await recordVerdict(session, backup, { level: 'content', ok: true, reason: note ?? null });
+    return { level: 'content', ok: true, reason: note };
   } catch (error) {
     if (!(error instanceof VerifyError)) throw error;
     await recordVerdict(session, backup, { level, ok: false, reason: error.finding });
-    return { ok: false, reason: error.finding };
+    return { level, ok: false, reason: error.finding };
   } finally {
     await lease?.release();
   }

@@ -1,0 +1,116 @@
+import { join } from 'node:path';
+import { parseConnection } from '../config/uriConnection.ts';
+import { createId } from '../core/backupId.ts';
+import type { Connection } from '../core/connection.ts';
+import { ConfigError, DumpError, describeError, VerifyError } from '../core/errors.ts';
+import type { Drilled } from '../core/manifest.ts';
+import type { Drill, Engine } from '../engines/engine.ts';
+import { engines } from '../engines/index.ts';
+import { planDecoding } from '../pipeline/filters.ts';
+import { expectSound, pass, type Reading } from './artifact.ts';
+import { countKeys, expectRoomToCopy } from './keyCopy.ts';
+import { createProgress } from './progress.ts';
+import { restoreFrom } from './restore.ts';
+import { ask, cleanupSignal } from './session.ts';
+
+/** Begins the name of every database that a drill makes. */
+const PREFIX = 'dbstash_drill_';
+
+/** Whether a restore is all that there is to a drill: what belongs to a whole server has no place to be tried out. */
+export const canDrill = ({ backup: { manifest } }: Reading): boolean => manifest.target.part !== 'globals';
+
+/**
+ * Restores a backup into a database that is made for it and removed after it, and counts what is there. Throws `VerifyError`
+ * where it cannot be restored; any other error is none of the backup's.
+ */
+export async function drill(reading: Reading): Promise<Drilled> {
+  const engine = engineOf(reading);
+  const { clock } = reading.session.host;
+  const startedMs = clock.now().getTime();
+  const counts = engine.drill ? await restoreAside(reading, engine.drill) : await loadAside(reading, engine);
+  return { ...counts, durationMs: clock.now().getTime() - startedMs };
+}
+
+function engineOf({ backup: { manifest, path } }: Reading): Engine {
+  const engine = Object.values(engines).find(({ name }) => name === manifest.engine);
+  if (!engine) throw new ConfigError(`${path} is a backup of ${manifest.engine}, which this version does not know`);
+  if (manifest.engine === 'mongo' && manifest.database === 'all')
+    throw new ConfigError(
+      `${path} is of a whole server, which a drill cannot restore aside; right is the level content`,
+    );
+  return engine;
+}
+
+async function restoreAside(reading: Reading, { count, drop }: Drill): Promise<Omit<Drilled, 'durationMs'>> {
+  const { session, scratch, backup } = reading;
+  const { host } = session;
+  const connection = chooseConnection(reading);
+  const state = { isTouched: false, isLoading: false };
+  try {
+    const options = { name: backup.manifest.id, at: undefined, connection, replace: false, createRoles: true };
+    await restoreFrom(session, { ...options, isDrill: true, confirm: async () => false }, backup, state).catch(
+      (error: unknown) => {
+        // What came before says nothing of the backup.
+        if (!state.isLoading || !(error instanceof DumpError)) throw error;
+        const finding = `it could not be restored: ${describeError(error)}`;
+        throw new VerifyError(`${backup.path} on ${session.remote.title}: ${finding}`, { finding });
+      },
+    );
+    return await ask(host, scratch, count(connection), host.signal);
+  } finally {
+    if (drop) await remove(reading, connection, drop, state.isLoading ? 'warn' : 'debug');
+  }
+}
+
+/** On a server that is named for it, under a name that nobody has; a file needs no server. */
+function chooseConnection({ session, scratch, backup }: Reading): Connection {
+  const { host } = session;
+  const { verifyUri, connection: source } = host.config;
+  if (backup.manifest.engine === 'sqlite') return { ...source, database: join(scratch.path, 'drill.sqlite3') };
+  if (verifyUri === undefined)
+    throw new ConfigError('VERIFY_DB_URI is not set: the level restore needs a server to restore into');
+  const name = PREFIX + createId(host.clock.now(), host.randomHex(3)).toLowerCase().replaceAll('-', '_');
+  return { ...parseConnection(verifyUri, { engine: source.engine, database: name }), database: name };
+}
+
+/** A server that could not even be restored into need not be told that it holds nothing of ours. */
+async function remove(
+  { session, scratch }: Reading,
+  connection: Connection,
+  drop: NonNullable<Drill['drop']>,
+  level: 'warn' | 'debug',
+): Promise<void> {
+  const { host } = session;
+  await ask(host, scratch, drop(connection), cleanupSignal(host)).catch((error: unknown) =>
+    host.logger[level](
+      `the database ${connection.database} of the drill could not be removed: ${describeError(error)}`,
+    ),
+  );
+}
+
+/** A restore by way of a private server is as good as done once that has loaded the dump. */
+async function loadAside(reading: Reading, engine: Engine): Promise<Omit<Drilled, 'durationMs'>> {
+  const { session, scratch, backup } = reading;
+  const { host } = session;
+  const { manifest, path } = backup;
+  const { load, copy } = engine.planRestore({
+    connection: host.config.connection,
+    target: { exists: false, holds: '', missingRoles: [], title: engine.title, major: undefined },
+    facts: manifest.target,
+    mode: manifest.mode,
+    format: manifest.format,
+    replace: false,
+    createRoles: false,
+    id: host.randomHex(6),
+  });
+  if (!copy) throw new ConfigError(`${path}: there is no drill for ${engine.title}`);
+  await expectRoomToCopy(scratch, backup);
+  using progress = createProgress(host.clock, host.logger, host.showProgress, () => {});
+  await pass(reading, [...planDecoding(manifest, host.config.identity), load], { progress }).catch(
+    async (error: unknown) => {
+      if (error instanceof DumpError) await expectSound(reading);
+      throw error;
+    },
+  );
+  return { tables: 0, rows: await countKeys(host, scratch, copy) };
+}

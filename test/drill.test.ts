@@ -1,0 +1,252 @@
+import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { EngineName } from '../src/core/connection.ts';
+import type { Mode } from '../src/core/mode.ts';
+import { listBackups } from './support/backups.ts';
+import { runDbstash } from './support/dbstash.ts';
+import { FIXTURE_TOOLS, FIXTURES, type Fixture } from './support/fixtures.ts';
+import { findMysql, type MysqlServer, startMariadb } from './support/mysql.ts';
+import { describeWith } from './support/need.ts';
+import { type PostgresServer, startPostgres } from './support/postgres.ts';
+import { makeBackup } from './support/restores.ts';
+import { type Scratch, scratchFolder } from './support/scratch.ts';
+
+type Env = Record<string, string>;
+
+const TIMEOUT = { timeout: 240_000 };
+
+interface Line {
+  readonly ok: boolean;
+  readonly level: string;
+  readonly reason: string | null;
+  readonly drill?: { readonly tables: number; readonly rows: number; readonly durationMs: number };
+}
+
+async function drill(env: Env, name = 'latest') {
+  const run = await runDbstash(['verify', name, '--level', 'restore', '--json'], env);
+  return { run, lines: run.stdout === '' ? [] : (JSON.parse(run.stdout) as Line[]) };
+}
+
+/** What there is to be counted in each fixture. */
+const COUNTS: Readonly<Record<EngineName, { tables: number; rows?: number }>> = {
+  pg: { tables: 1, rows: 3000 },
+  mysql: { tables: 1, rows: 3 },
+  mariadb: { tables: 1, rows: 3 },
+  mongo: { tables: 9 },
+  redis: { tables: 0, rows: 2003 },
+  sqlite: { tables: 1, rows: 3000 },
+};
+
+const CASES: readonly (readonly [EngineName, Mode, Env])[] = [
+  ['pg', 'stream', { BACKUP_COMPRESS: 'true' }],
+  ['pg', 'tar', {}],
+  ['mysql', 'stream', { BACKUP_COMPRESS: 'zstd' }],
+  ['mariadb', 'stream', {}],
+  ['mongo', 'stream', {}],
+  ['redis', 'stream', { BACKUP_COMPRESS: 'gzip' }],
+  ['sqlite', 'stream', {}],
+  ['sqlite', 'file', { BACKUP_COMPRESS: 'zstd' }],
+];
+
+for (const name of Object.keys(COUNTS) as EngineName[]) {
+  const title = `a drill of ${name}`;
+  if (name === 'mysql' && findMysql() === undefined) {
+    console.warn(`SKIPPED "${title}": MySQL's own programs are missing (sh .ci/prepare test says how to get them)`);
+    describe.skip(title, () => {});
+    continue;
+  }
+  describeWith([...FIXTURE_TOOLS[name], 'rclone', 'gzip', 'zstd', 'tar'], title, () => {
+    let scratch: Scratch;
+    let fixture: Fixture;
+    beforeAll(async () => {
+      scratch = scratchFolder();
+      fixture = await FIXTURES[name](scratch);
+    }, 120_000);
+    afterAll(async () => {
+      await fixture?.[Symbol.asyncDispose]();
+      await scratch?.[Symbol.asyncDispose]();
+    });
+
+    const modes = CASES.filter(([engine]) => engine === name).map(([, mode, more]) => [mode, more] as const);
+    it.each(modes)('of a %s %j restores it aside, counts it, and leaves no trace', TIMEOUT, async (mode, more) => {
+      const folder = join(scratch.path, mode);
+      const env: Env = {
+        ...fixture.env,
+        ...more,
+        BACKUP_MODE: mode,
+        RCLONE_REMOTE: join(folder, 'backups'),
+        BACKUP_TEMP_DIR: join(folder, 'tmp'),
+        ...(name !== 'sqlite' && name !== 'redis' && { VERIFY_DB_URI: fixture.env.DB_URI! }),
+      };
+      const before = await fixture.content();
+      await makeBackup(env);
+      const { run, lines } = await drill(env);
+      expect(run, run.stderr).toMatchObject({ exitCode: 0 });
+      expect(lines).toMatchObject([{ ok: true, level: 'restore', reason: null, drill: COUNTS[name] }]);
+      expect(lines[0]?.drill?.durationMs).toBeGreaterThan(0);
+      expect(await fixture.content()).toEqual(before);
+      const listed = await runDbstash(['list'], env);
+      expect(listed.stdout).toMatch(/\(restore verified \d+s ago: restored in [\d.]+m?s\)/);
+      expect(execFileSync('find', [env.BACKUP_TEMP_DIR!, '-type', 'f'], { encoding: 'utf8' })).toBe('');
+      // A later look that is less close does not forget how long a restore takes.
+      await runDbstash(['verify'], env);
+      expect((await runDbstash(['list'], env)).stdout).toMatch(/\(content verified \d+s ago: restored in/);
+    });
+  });
+}
+
+describeWith(FIXTURE_TOOLS.pg, 'a drill on a PostgreSQL server', () => {
+  let server: PostgresServer;
+  let scratch: Scratch;
+  beforeAll(async () => {
+    scratch = scratchFolder();
+    server = await startPostgres();
+    await server.sql('CREATE ROLE app LOGIN');
+    await server.createDatabase('orders');
+    await server.sql('CREATE TABLE t AS SELECT i FROM generate_series(1, 500) i; ALTER TABLE t OWNER TO app', {
+      database: 'orders',
+    });
+  });
+  afterAll(async () => {
+    await server?.stop();
+    await scratch?.[Symbol.asyncDispose]();
+  });
+
+  const envFor = (name: string, more: Env = {}): Env => ({
+    DB_URI: server.uri('orders'),
+    VERIFY_DB_URI: server.uri('postgres'),
+    RCLONE_REMOTE: join(scratch.path, name, 'backups'),
+    BACKUP_TEMP_DIR: join(scratch.path, name, 'tmp'),
+    ...more,
+  });
+  const databases = () => server.sql('SELECT string_agg(datname, $$,$$ ORDER BY datname) FROM pg_database');
+
+  it('makes the roles that another server lacks, and touches none of its databases', TIMEOUT, async () => {
+    await using other = {
+      server: await startPostgres(),
+      [Symbol.asyncDispose]: async () => void (await other.server.stop()),
+    };
+    const env = envFor('other', { VERIFY_DB_URI: other.server.uri('postgres') });
+    await makeBackup(env);
+    const { run, lines } = await drill(env);
+    expect(run, run.stderr).toMatchObject({ exitCode: 0 });
+    expect(lines).toMatchObject([{ ok: true, drill: { tables: 1, rows: 500 } }]);
+    expect(await other.server.sql("SELECT count(*) FROM pg_database WHERE datname LIKE 'dbstash%'")).toEqual(['0']);
+    expect(await other.server.sql("SELECT count(*) FROM pg_roles WHERE rolname = 'app'")).toEqual(['1']);
+  });
+
+  it('F15: tells of a backup that cannot be restored, marks it, and removes what it had made', TIMEOUT, async () => {
+    const env = envFor('bad', { DUMP_EXTRA_ARGS: '--table=public.t' });
+    await server.sql('CREATE SCHEMA aside; CREATE TYPE aside.kind AS ENUM ($$a$$); ALTER TABLE t ADD k aside.kind', {
+      database: 'orders',
+    });
+    const before = await databases();
+    await makeBackup(env);
+    expect((await runDbstash(['verify'], env)).exitCode).toBe(0);
+    const { run, lines } = await drill(env);
+    expect([run.exitCode, run.stderr]).toEqual([4, expect.stringContaining('it could not be restored')]);
+    expect(lines).toMatchObject([
+      { ok: false, level: 'restore', reason: expect.stringContaining('schema "aside" does not exist') },
+    ]);
+    expect((await listBackups(env))[0]?.state).toBe('damaged');
+    expect(await databases()).toEqual(before);
+    await server.sql('ALTER TABLE t DROP k; DROP SCHEMA aside CASCADE', { database: 'orders' });
+  });
+
+  it('blames no backup for a server that is down, or one that may not be used', TIMEOUT, async () => {
+    const env = envFor('down');
+    await makeBackup(env);
+    const unset = await drill({ ...env, VERIFY_DB_URI: '' });
+    expect([unset.run.exitCode, unset.run.stderr]).toEqual([2, expect.stringContaining('VERIFY_DB_URI is not set')]);
+    const down = await drill({ ...env, VERIFY_DB_URI: 'postgres://postgres@127.0.0.1:1/postgres' });
+    expect([down.run.exitCode, down.lines]).toEqual([1, []]);
+    await server.sql('CREATE ROLE nobody LOGIN PASSWORD $$x$$');
+    const denied = await drill({ ...env, VERIFY_DB_URI: server.uri('postgres', { user: 'nobody', password: 'x' }) });
+    expect([denied.run.exitCode, denied.run.stderr]).toEqual([
+      1,
+      expect.stringContaining('permission denied to create database'),
+    ]);
+    const other = await drill({ ...env, VERIFY_DB_URI: 'mysql://root@h/x' });
+    expect([other.run.exitCode, other.run.stderr]).toEqual([
+      2,
+      expect.stringContaining('VERIFY_DB_URI: it is of another engine'),
+    ]);
+    expect((await listBackups(env))[0]?.state).toBe('good');
+  });
+
+  it('refuses a dump that names its own database, which would be restored over', TIMEOUT, async () => {
+    const env = envFor('named', { DUMP_EXTRA_ARGS: '--create --clean' });
+    await makeBackup(env);
+    const { run } = await drill(env);
+    expect([run.exitCode, run.stderr]).toEqual([
+      2,
+      expect.stringContaining('it cannot be restored under another name'),
+    ]);
+    expect(await server.sql('SELECT count(*) FROM t', { database: 'orders' })).toEqual(['500']);
+  });
+
+  it('of several databases looks at the roles as closely as it can', TIMEOUT, async () => {
+    const env = envFor('all', { DB_NAME: 'orders,postgres', DB_URI: server.uri('postgres') });
+    await makeBackup(env);
+    const { run, lines } = await drill(env);
+    expect(run, run.stderr).toMatchObject({ exitCode: 0 });
+    expect(lines.map(({ level, ok }) => [level, ok]).sort()).toEqual([
+      ['content', true],
+      ['restore', true],
+      ['restore', true],
+    ]);
+  });
+});
+
+describeWith(FIXTURE_TOOLS.mariadb, 'a drill on a MariaDB server', () => {
+  let server: MysqlServer;
+  let scratch: Scratch;
+  beforeAll(async () => {
+    scratch = scratchFolder();
+    server = await startMariadb();
+  }, 120_000);
+  afterAll(async () => {
+    await server?.stop();
+    await scratch?.[Symbol.asyncDispose]();
+  });
+
+  it.each(['stream', 'tar'])(
+    'keeps the events of a %s asleep, where the server would wake them',
+    TIMEOUT,
+    async (mode) => {
+      await server.createDatabase(`source_${mode}`);
+      await server.sql(`CREATE DATABASE outside_${mode}; CREATE TABLE outside_${mode}.t (drilled varchar(100))`);
+      await server.sql(
+        `CREATE TABLE t (i int); INSERT INTO t VALUES (1);
+       CREATE EVENT e ON SCHEDULE EVERY 1 SECOND ON COMPLETION PRESERVE ENABLE DO INSERT INTO outside_${mode}.t VALUES (DATABASE());
+       CREATE TRIGGER g BEFORE INSERT ON t FOR EACH ROW SET NEW.i = NEW.i + SLEEP(1.5)`,
+        { database: `source_${mode}` },
+      );
+      const env: Env = {
+        DB_URI: server.uri(`source_${mode}`),
+        ENGINE: 'mariadb',
+        VERIFY_DB_URI: server.uri('mysql'),
+        BACKUP_MODE: mode,
+        RCLONE_REMOTE: join(scratch.path, mode, 'backups'),
+        BACKUP_TEMP_DIR: join(scratch.path, mode, 'tmp'),
+      };
+      await makeBackup(env);
+      await server.sql('SET GLOBAL event_scheduler = ON');
+      const seen: string[] = [];
+      let isOver = false;
+      const watch = async () => {
+        const look = "SELECT status FROM information_schema.events WHERE event_schema LIKE 'dbstash%'";
+        while (!isOver) seen.push(...(await server.sql(look)));
+      };
+      const [{ run }] = await Promise.all([drill(env).finally(() => (isOver = true)), watch()]);
+      await server.sql('SET GLOBAL event_scheduler = OFF');
+      expect([...new Set(seen)]).toEqual(['DISABLED']);
+      expect(run, run.stderr).toMatchObject({ exitCode: 0 });
+      expect(await server.sql(`SELECT COUNT(*) FROM outside_${mode}.t WHERE drilled LIKE 'dbstash%'`)).toEqual(['0']);
+      expect(
+        await server.sql("SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name LIKE 'dbstash%'"),
+      ).toEqual(['0']);
+    },
+  );
+});
