@@ -43,7 +43,7 @@ export async function stop(daemon: DbstashProcess) {
   return await daemon.exited;
 }
 
-export interface Answer {
+interface Answer {
   readonly status: number;
   readonly headers: Headers;
   readonly text: string;
