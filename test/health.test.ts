@@ -2,7 +2,7 @@ import { renameSync, writeFileSync } from 'node:fs';
 import { createConnection, createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { listBackups } from './support/backups.ts';
+import { fakePath, listBackups } from './support/backups.ts';
 import { NEVER, openEndpoints, openStage, stop, waitForTimes } from './support/daemons.ts';
 import { runDbstash, startDbstash } from './support/dbstash.ts';
 import { createGates } from './support/gates.ts';
@@ -95,6 +95,17 @@ describe.concurrent('F20: health', () => {
     );
     expect(whole).toContainEqual(expect.stringMatching(/^shop was due at .*, and has no good backup$/));
     await stop(again);
+  });
+
+  it('F33: tells no secret that a tool told', TIMEOUT, async () => {
+    await using stage = await openStage('local', { BACKUP_SCHEDULE: NEVER, BACKUP_ON_START: 'true' });
+    const told = fakePath(stage.home, { sqlite3: 'echo "cannot log in with c4n4ry-word" >&2; exit 5' });
+    const { env, get, expectStatus } = await openEndpoints();
+    await using daemon = startDbstash([], { ...stage.env, ...env, ...told, PGPASSWORD: 'c4n4ry-word' }, LONG);
+    expect((await expectStatus('/healthz', 503)).reason).toContain('cannot log in with ***');
+    for (const path of ['/', '/metrics', '/healthz', '/readyz', '/livez'])
+      expect((await get(path)).text, path).not.toContain('c4n4ry');
+    await stop(daemon);
   });
 
   it('tells the whole truth of a remote that cannot be listed, and looks again until it can', TIMEOUT, async () => {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { createState } from '../src/core/memory.ts';
 import { createAnswers } from '../src/http/answers.ts';
+import { startServer } from '../src/http/server.ts';
 import type { Logger } from '../src/logger.ts';
 import { type Endpoints, NEVER, openEndpoints, openStage, stop, waitForTimes } from './support/daemons.ts';
 import { runDbstash, startDbstash } from './support/dbstash.ts';
@@ -241,8 +242,23 @@ describe('F38: slow and hostile HTTP clients', () => {
 
 describe('answers', () => {
   const lines: string[] = [];
-  const logger = { error: (line: string) => void lines.push(line) } as Logger;
+  const logger = { error: (line: string) => void lines.push(line), debug: () => {} } as unknown as Logger;
   const state = createState(createFacts(), ['/backup']);
+
+  it('F38: are not even looked for where a connection has had its one', async () => {
+    let asked = 0;
+    const read = () => {
+      asked += 1;
+      return { state, now: new Date() };
+    };
+    const port = await freePort();
+    const { signal } = new AbortController();
+    await using _server = await startServer({ port, host: '127.0.0.1', logger, signal, read });
+    const client = connect(port, REQUEST.replace('/healthz', '/livez').repeat(20_000));
+    await client.closed;
+    expect(client.heard()).toMatch(/^HTTP\/1\.1 200 OK/);
+    expect(asked).toBe(1);
+  });
 
   it('are 500 and a line in the log where something throws', async () => {
     const broken = {
