@@ -97,7 +97,8 @@ describe('the command line', () => {
       BAKCUP_MODE: 'x',
       BACKUP_SHEDULE: 'once',
     };
-    for (const { name } of commands) {
+    // The health check reads no configuration but its own.
+    for (const { name } of commands.filter((command) => command.name !== 'health')) {
       const run = await runDbstash([name, '--backup-compress', 'rar'], env);
       expect(run.exitCode).toBe(2);
       const said = name === 'config' ? run.stdout : run.stderr;

@@ -1,52 +1,15 @@
-import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { createConnection, createServer } from 'node:net';
 import { join } from 'node:path';
 import { CronExpressionParser } from 'cron-parser';
 import { describe, expect, it } from 'vitest';
-import { backupEnv, listBackups } from './support/backups.ts';
-import { type DbstashProcess, runDbstash, startDbstash } from './support/dbstash.ts';
+import { listBackups } from './support/backups.ts';
+import { NEVER, openStage, said, stop, waitForTimes } from './support/daemons.ts';
+import { runDbstash, startDbstash } from './support/dbstash.ts';
 import { createGates } from './support/gates.ts';
-import { type RemoteKind, startRemote, type TestRemote } from './support/remotes.ts';
-import { freePort, type Scratch, scratchFolder, waitFor } from './support/scratch.ts';
-
-interface Stage extends AsyncDisposable {
-  readonly home: Scratch;
-  readonly remote: TestRemote;
-  readonly database: string;
-  readonly env: Record<string, string>;
-}
+import { freePort, waitFor } from './support/scratch.ts';
 
 const EVERY_SECOND = '* * * * * *';
-const NEVER = '0 0 1 1 *';
-
-async function openStage(kind: RemoteKind, more: Record<string, string> = {}): Promise<Stage> {
-  await using opening = new AsyncDisposableStack();
-  const home = opening.use(scratchFolder());
-  const remote = opening.use(await startRemote(kind));
-  const database = join(home.path, 'shop.db');
-  execFileSync('sqlite3', [
-    database,
-    'PRAGMA journal_mode=WAL; CREATE TABLE orders(id); INSERT INTO orders VALUES (1)',
-  ]);
-  const env = backupEnv(`sqlite://${database}`, remote, home, { BACKUP_NAME_TEMPLATE: '{db}-{uuid}', ...more });
-  const opened = opening.move();
-  return { home, remote, database, env, [Symbol.asyncDispose]: () => opened.disposeAsync() };
-}
-
-const said = (program: DbstashProcess, pattern: RegExp) =>
-  program.lines().filter(({ message }) => pattern.test(message));
-
-const waitForTimes = (program: DbstashProcess, pattern: RegExp, times: number, timeoutMs = 60_000) =>
-  waitFor(() => said(program, pattern).length >= times, {
-    timeoutMs,
-    title: () => `${times} x ${pattern}: ${program.stderr()}`,
-  });
-
-async function stop(daemon: DbstashProcess) {
-  daemon.kill('SIGTERM');
-  return await daemon.exited;
-}
 
 const TIMEOUT = { timeout: 120_000 };
 

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import {
   createState,
   noteLooks,
-  noteNotificationFailure,
+  noteNotificationFailures,
   noteSkippedTick,
   noteStart,
   noteTime,
@@ -42,7 +42,7 @@ describe('what the daemon knows', () => {
     const notes: ((state: State) => State)[] = [
       (one) => noteStart(one, '', new Date()),
       noteSkippedTick,
-      (one) => noteNotificationFailure(one, 'slack'),
+      (one) => noteNotificationFailures(one, { slack: 2 }),
       (one) => noteTime(one, new Date(), new Date()),
       (one) => noteLooks(one, [createLook([{ at: '2026-02-01T02:00:00Z' }]), createLook('it is down', '/other')]),
       (one) => afterRun(one, { at: '2026-02-02T02:00:00Z' }),

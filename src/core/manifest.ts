@@ -1,6 +1,9 @@
 import { createHash } from 'node:crypto';
 import * as z from 'zod';
 import { MODES } from './mode.ts';
+import { PENDING_SUFFIX } from './suffixes.ts';
+
+export * from './suffixes.ts';
 
 /** What a restore into a new place needs to know and the dump does not say; each engine fills its own part. */
 const target = z.record(z.string(), z.unknown());
@@ -85,12 +88,6 @@ const verdictSchema = z.object({
   drill: drilledSchema.optional(),
 });
 export type Verdict = z.infer<typeof verdictSchema>;
-
-/** Suffixes of the records beside an artifact. A pending record's name also holds the backup's id (see pendingPath). */
-export const MANIFEST_SUFFIX = '.manifest.json';
-export const PENDING_SUFFIX = '.pending.json';
-export const VERDICT_SUFFIX = '.verify.json';
-export const PARTIAL_SUFFIX = '.partial';
 
 /** Parsers of the records; undefined where the text is not one (another tool's file, or one cut short). */
 export const parseManifest = (text: string): Manifest | undefined => parseRecord(manifestSchema, text);

@@ -1,6 +1,6 @@
 import type { Manifest, Verdict } from './manifest.ts';
 import type { Outcome, Report, StoredBackup } from './report.ts';
-import type { BackupState, Facts, RemoteState, RunRecord, SeriesState, State } from './state.ts';
+import type { BackupState, Facts, RemoteState, RunRecord, SeriesState, State, Totals } from './state.ts';
 
 /** A backup as a catalog shows it; `path` is where its artifact lies now. */
 interface Seen {
@@ -54,11 +54,12 @@ export function noteSkippedTick(state: State): State {
   return { ...state, totals: { ...totals, skippedTicks: totals.skippedTicks + 1 } };
 }
 
-export function noteNotificationFailure(state: State, channel: string): State {
+/** Messages that did not arrive since the process started, by channel. */
+export function noteNotificationFailures(state: State, failures: Totals['notificationFailures']): State {
   const { totals } = state;
-  const failures = totals.notificationFailures;
-  const notificationFailures = { ...failures, [channel]: (failures[channel] ?? 0) + 1 };
-  return { ...state, totals: { ...totals, notificationFailures } };
+  const known = totals.notificationFailures;
+  const isSame = Object.entries(failures).every(([channel, count]) => known[channel] === count);
+  return isSame ? state : { ...state, totals: { ...totals, notificationFailures: { ...known, ...failures } } };
 }
 
 /** A run ended: its backups are known from now on, also where no remote can be listed. The texts must hold no secret. */

@@ -1,7 +1,7 @@
 import { formatTimestamp } from './backupId.ts';
 import { ConfigError } from './errors.ts';
-import { MANIFEST_SUFFIX, PARTIAL_SUFFIX, PENDING_SUFFIX, VERDICT_SUFFIX } from './manifest.ts';
 import { encodeSegment, shortenSegment } from './segment.ts';
+import { MANIFEST_SUFFIX, PARTIAL_SUFFIX, PENDING_SUFFIX, VERDICT_SUFFIX } from './suffixes.ts';
 
 /** What a name is made of. `randomHex` has eight digits; `host` is never empty (`localhost` for a file). */
 export interface NameFacts {

@@ -10,12 +10,14 @@ import { ownsBackup } from './sources.ts';
 
 /** Looks at what lies on the remotes, between the runs. */
 export interface Looks {
-  /** Looks now, and then again and again. */
+  /** Looks again and again: at once where something has not been listed yet, else soon, since runs tell what they made. */
   start(): void;
   /** Resolves once nothing is looked at any more. */
   stop(): Promise<void>;
 }
 
+/** Where runs follow each other closely, listing between all of them would be half of the work. */
+const SOON_MS = 5000;
 /** Backups that another process made show after so long. */
 const AGAIN_MS = 60 * 60_000;
 /** A remote that could not be listed is asked again after so long, then twice that, and so on. */
@@ -47,16 +49,21 @@ export function createLooks(host: Host, { memory, open, onFirst }: LooksOptions)
     const nextMs = faults > 0 ? Math.min(MAX_RETRY_MS, RETRY_MS * 2 ** (failures - 1)) : AGAIN_MS;
     tellChanges(host, memory, looks, nextMs);
     memory.note((state) => noteLooks(state, looks));
-    timer = clock.setTimeout(start, nextMs);
+    timer = clock.setTimeout(begin, nextMs);
     if (!isFirst || found.length === 0) return;
     isFirst = false;
-    for (const { session, catalog } of found) warnOfOrphans({ session, logger: host.logger }, catalog);
+    // A run has told of them.
+    const isNews = memory.read().state.runs.length === 0;
+    for (const { session, catalog } of isNews ? found : []) warnOfOrphans({ session, logger: host.logger }, catalog);
     onFirst();
   };
-  const start = () => {
-    clock.clearTimeout(timer);
-    over = new AbortController();
+  const begin = () => {
     looking = look();
+  };
+  const start = () => {
+    over = new AbortController();
+    if (isFirst || failures > 0) begin();
+    else timer = clock.setTimeout(begin, SOON_MS);
   };
   const stop = () => {
     clock.clearTimeout(timer);

@@ -10,6 +10,8 @@ export interface PostgresOptions {
   /** The folder with initdb and postgres; the newest that the machine has if absent. */
   readonly bin?: string;
   readonly password?: string;
+  /** A free one if absent. */
+  readonly port?: number;
   /** For postgresql.conf, as `{ max_connections: '10' }`. */
   readonly settings?: Readonly<Record<string, string>>;
 }
@@ -55,7 +57,7 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
   const owner = serverUser();
   if (owner) chownSync(scratch.path, owner.uid, owner.gid);
   createCluster(bin, data, password, owner);
-  const port = await freePort();
+  const port = options.port ?? (await freePort());
   const all = { ...SETTINGS, port: String(port), unix_socket_directories: scratch.path, ...settings };
   const server = await startServer({
     file: join(bin, 'postgres'),

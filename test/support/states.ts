@@ -38,7 +38,7 @@ interface BackupGiven {
 }
 
 /** A backup of a database of the server `db`, called by its database and time. */
-export function createSeen({ at, database = 'orders', run = `run of ${at}`, state = 'good' }: BackupGiven) {
+function createSeen({ at, database = 'orders', run = `run of ${at}`, state = 'good' }: BackupGiven) {
   const startedAt = new Date(at).toISOString();
   const path = `${database}-${startedAt}.sql`;
   const manifest: Omit<StoredBackup, 'remotes'> = {
@@ -93,7 +93,7 @@ interface ReportGiven {
 }
 
 /** A run of a minute that backed up what is given. */
-export function createReport({ at, outcome = 'succeeded', databases = ['orders'], remotes }: ReportGiven): Report {
+function createReport({ at, outcome = 'succeeded', databases = ['orders'], remotes }: ReportGiven): Report {
   const isDone = outcome === 'succeeded' || outcome === 'warning';
   const run = `run of ${at}`;
   return {
