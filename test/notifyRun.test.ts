@@ -37,6 +37,7 @@ describe('a run', () => {
     expect(receiver.received).toHaveLength(1);
     const told = JSON.parse(receiver.received[0]!.body);
     const [backup] = await listBackups(env);
+    expect(told.message).toMatch(/^shop: /);
     expect(told).toMatchObject({
       outcome: 'succeeded',
       title: `dbstash: backup succeeded: SQLite shop (${database})`,
