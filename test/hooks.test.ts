@@ -113,6 +113,13 @@ describe('hooks', () => {
     expect(run.stderr).not.toContain('canary');
   });
 
+  it('whose last lines come at their very end lose none of them', async () => {
+    const run = await runDbstash(['backup'], { ...stage.env, HOOK_POST_BACKUP: 'exec 2>&-; exec seq 1 900' });
+    expect(run.exitCode, run.stderr).toBe(0);
+    const said = run.lines.filter(({ hook }) => hook).map(({ message }) => message);
+    expect(said).toEqual(Array.from({ length: 900 }, (_, index) => String(index + 1)));
+  });
+
   it('that print without end do not fill the log', async () => {
     const run = await runDbstash(['backup'], { ...stage.env, HOOK_POST_BACKUP: 'yes | head -n 200000' });
     expect(run.exitCode, run.stderr).toBe(0);

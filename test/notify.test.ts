@@ -342,6 +342,14 @@ describe('F34: a hostile receiver', () => {
     expect(warnings[0]!.length).toBeLessThan(320);
   });
 
+  it('that repeats a short path of ours is not repeated', async () => {
+    await using receiver = await startReceiver({
+      answer: ({ url }, response) => void response.writeHead(404).end(`no topic ${url}`),
+    });
+    const { warnings } = await tell(`${receiver.origin}/topic`);
+    expect(warnings).toEqual([expect.stringMatching(/answered 404 Not Found: no topic \*\*\*$/)]);
+  });
+
   it('F53: is given up after two seconds where the process has to end', async () => {
     await using receiver = await startReceiver({ answer: () => {} });
     const notifier = openNotifier({ NOTIFY_WEBHOOK_URL: `${receiver.origin},${receiver.origin}` });

@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { copyFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { backupEnv, listBackups } from './support/backups.ts';
@@ -8,7 +9,7 @@ import { describeWith } from './support/need.ts';
 import { startPostgres } from './support/postgres.ts';
 import { startReceiver } from './support/receiver.ts';
 import { startRemote, type TestRemote } from './support/remotes.ts';
-import { freePort, type Scratch, scratchFolder } from './support/scratch.ts';
+import { freePort, type Scratch, scratchFolder, waitFor } from './support/scratch.ts';
 
 let scratch: Scratch;
 let remote: TestRemote;
@@ -56,6 +57,28 @@ describe('a run', () => {
     const body = JSON.parse(receiver.received[0]!.body);
     expect(body).toMatchObject({ outcome: 'failed', status: 'failure', backups: [] });
     expect(run.lines.at(-1)?.message).toBe(`run failed: ${body.error}`);
+  });
+
+  it('of a daemon that goes well after some that did not is told once, as a recovery', async () => {
+    await using receiver = await startReceiver();
+    const later = `${database}.later`;
+    const told = { DB_URI: `sqlite://${later}`, NOTIFY_WEBHOOK_URL: receiver.origin };
+    await using daemon = startDbstash([], { ...env, ...told, BACKUP_SCHEDULE: '* * * * * *', HEALTH_PORT: '0' });
+    await receiver.waitForRequests(2);
+    copyFileSync(database, `${later}.new`);
+    renameSync(`${later}.new`, later);
+    const outcomes = () => receiver.received.map(({ body }) => JSON.parse(body).outcome);
+    await waitFor(() => outcomes().includes('succeeded'), { timeoutMs: 60_000, title: () => daemon.stderr() });
+    const good = () => daemon.lines().filter(({ message }) => message === 'run succeeded').length;
+    await waitFor(() => good() >= 3, { timeoutMs: 60_000, title: () => daemon.stderr() });
+    daemon.kill('SIGTERM');
+    await daemon.exited;
+    const bodies = receiver.received
+      .map(({ body }) => JSON.parse(body))
+      .filter(({ outcome }) => outcome !== 'interrupted');
+    expect(bodies.at(-1)).toMatchObject({ outcome: 'succeeded', recovered: true });
+    expect(bodies.slice(0, -1).every(({ outcome }) => outcome === 'failed')).toBe(true);
+    expect(bodies.at(-1).message).toContain(`the first good run after ${bodies.length - 1} that were not`);
   });
 
   it.each(['failure', 'always'])('F64: ends as it did where nobody can be told (%s)', async (on) => {

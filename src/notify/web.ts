@@ -27,8 +27,9 @@ const MAX_REASON_LENGTH = 200;
  * Asks for a web address, by a proxy where the environment names one; any 2xx is well. No redirect is followed: who knows
  * where it leads. Throws `DbstashError` with what the other said, and never the address.
  */
-export async function callWeb({ url, body }: WebCall, options: WebOptions, signal: AbortSignal): Promise<void> {
+export async function callWeb({ url, body }: WebCall, around: WebOptions, signal: AbortSignal): Promise<void> {
   const address = new URL(url);
+  const options = { ...around, redact: (text: string) => hidePath(around.redact(text), address) };
   const dispatcher = await createAgent(address, options.env);
   try {
     const { request } = await import('undici');
@@ -50,6 +51,13 @@ export async function callWeb({ url, body }: WebCall, options: WebOptions, signa
     await dispatcher.destroy().catch(() => {});
   }
 }
+
+/** Also one too short for the redactor, which masks it everywhere; servers like to repeat it. */
+const hidePath = (text: string, { pathname, search }: URL): string =>
+  [pathname + search, pathname].reduce(
+    (shown, path) => (path.length > 1 ? shown.replaceAll(path, '***') : shown),
+    text,
+  );
 
 /** A login in the address is for us to send. */
 function authorize({ username, password }: URL): Record<string, string> {
