@@ -1,6 +1,9 @@
+import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { makeCertificate } from './support/certificates.ts';
-import { runDbstash } from './support/dbstash.ts';
+import { runDbstash, startProgram } from './support/dbstash.ts';
 import { startMailServer } from './support/mailServer.ts';
 import { startReceiver } from './support/receiver.ts';
 import { type Scratch, scratchFolder } from './support/scratch.ts';
@@ -84,6 +87,18 @@ describe('notify-test', () => {
     const { exitCode, stderr } = await run({});
     expect(exitCode).toBe(2);
     expect(stderr).toContain('nobody would be told: set NOTIFY_WEBHOOK_URL');
+  });
+
+  it('works as it is built, too', async () => {
+    await using receiver = await startReceiver();
+    await using mail = await startMailServer();
+    const folder = join(scratch.path, 'built');
+    execFileSync(process.execPath, [join(import.meta.dirname, '../.ci/build.ts'), folder], { stdio: 'pipe' });
+    writeFileSync(join(scratch.path, 'package.json'), '{"type": "module"}');
+    const env = { ...NOWHERE, NOTIFY_WEBHOOK_URL: receiver.origin, ...mailTo(mail.port) };
+    const built = await startProgram([join(folder, 'dbstash.js'), 'notify-test'], env).exited;
+    expect(built.exitCode, built.stdout + built.stderr).toBe(0);
+    expect([receiver.received.length, mail.mails.length]).toEqual([1, 1]);
   });
 
   it('trusts what NODE_EXTRA_CA_CERTS holds, by web and by mail', async () => {

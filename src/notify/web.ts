@@ -1,5 +1,5 @@
 import { STATUS_CODES } from 'node:http';
-import type { Dispatcher } from 'undici';
+import { type Dispatcher, EnvHttpProxyAgent, request } from 'undici';
 import { DbstashError } from '../core/errors.ts';
 import type { Redactor } from '../core/redact.ts';
 import { cut, plainLine } from './text.ts';
@@ -30,9 +30,8 @@ const MAX_REASON_LENGTH = 200;
 export async function callWeb({ url, body }: WebCall, around: WebOptions, signal: AbortSignal): Promise<void> {
   const address = new URL(url);
   const options = { ...around, redact: (text: string) => hidePath(around.redact(text), address) };
-  const dispatcher = await createAgent(address, options.env);
+  const dispatcher = createAgent(address, options.env);
   try {
-    const { request } = await import('undici');
     const headers = {
       'user-agent': `dbstash/${options.version}`,
       ...authorize(address),
@@ -67,8 +66,7 @@ function authorize({ username, password }: URL): Record<string, string> {
 }
 
 /** A proxy for HTTP is none for HTTPS, as curl and rclone have it. One is named without `http://` often enough. */
-async function createAgent({ protocol }: URL, env: Environment): Promise<Dispatcher> {
-  const { EnvHttpProxyAgent } = await import('undici');
+function createAgent({ protocol }: URL, env: Environment): Dispatcher {
   const name = protocol === 'https:' ? 'https_proxy' : 'http_proxy';
   const named = env[name] || env[name.toUpperCase()] || '';
   const proxy = named === '' || named.includes('://') ? named : `http://${named}`;
