@@ -1,10 +1,11 @@
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, renameSync } from 'node:fs';
+import { copyFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { backupEnv, listBackups } from './support/backups.ts';
 import { type DbstashRun, runDbstash, startDbstash } from './support/dbstash.ts';
 import { createGates } from './support/gates.ts';
+import { startMailServer } from './support/mailServer.ts';
 import { describeWith } from './support/need.ts';
 import { startPostgres } from './support/postgres.ts';
 import { startReceiver } from './support/receiver.ts';
@@ -101,6 +102,31 @@ describe('a run', () => {
     expect(bad.exitCode).toBe(1);
     expect(bad.durationMs).toBeLessThan(30_000);
     expect(warningsOf(bad).filter((line) => /^webhook at .* was not told: /.test(line))).toHaveLength(3);
+  });
+
+  it('ends by itself once all are told: nothing of it keeps the process', async () => {
+    await using receiver = await startReceiver();
+    await using mail = await startMailServer();
+    const file = join(scratch.path, 'preload.mjs');
+    const text =
+      "const exit = process.exit; process.exit = (code) => { console.error('exit was called'); exit(code); };";
+    writeFileSync(file, text);
+    const run = await runDbstash(['backup'], {
+      ...env,
+      NODE_OPTIONS: `--import=${file}`,
+      NOTIFY_ON: 'always',
+      NOTIFY_WEBHOOK_URL: receiver.origin,
+      PING_URL: `${receiver.origin}/ping/x`,
+      SMTP_URL: `smtp://127.0.0.1:${mail.port}`,
+      NOTIFY_EMAIL_TO: 'ops@example.com',
+      NOTIFY_EMAIL_FROM: 'db@example.com',
+      HOOK_PRE_BACKUP: 'true',
+      HOOK_POST_BACKUP: 'true',
+    });
+    expect(run.exitCode, run.stderr).toBe(0);
+    expect([receiver.received.length, mail.mails.length]).toEqual([3, 1]);
+    expect(warningsOf(run)).toEqual([]);
+    expect(run.stderr).not.toContain('exit was called');
   });
 
   it('F53: that is interrupted is told so, and a receiver that hangs does not keep the process', async () => {
