@@ -1,5 +1,5 @@
 import { chmod, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { build } from 'esbuild';
 
 // Packages in CommonJS call `require` for node's own modules and know their folder; an ES module has to make both.
@@ -9,7 +9,8 @@ const require = _createRequire(import.meta.url);
 const __dirname = import.meta.dirname;`;
 
 const root = join(import.meta.dirname, '..');
-const outdir = join(root, 'dist');
+/** `node .ci/build.ts [FOLDER]`. */
+const outdir = resolve(process.argv[2] ?? join(root, 'dist'));
 
 await rm(outdir, { recursive: true, force: true });
 

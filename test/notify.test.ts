@@ -276,7 +276,7 @@ describe('F34: a hostile receiver', () => {
     await good.waitForRequests(1);
     const { ms, warnings, failures } = await telling;
     expect(ms).toBeGreaterThan(9_900);
-    expect(ms).toBeLessThan(13_000);
+    expect(ms).toBeLessThan(20_000);
     expect(warnings).toEqual([expect.stringMatching(/no answer within 10s$/)]);
     expect(failures).toEqual({ webhook: 1 });
   });
@@ -290,7 +290,7 @@ describe('F34: a hostile receiver', () => {
     });
     const { ms, failures } = await tell(`http://${await listen(mute)},http://${await listen(dribbling)}`);
     expect(failures).toEqual({ webhook: 2 });
-    expect(ms).toBeLessThan(13_000);
+    expect(ms).toBeLessThan(20_000);
     for (const server of [mute, dribbling]) server.close();
   });
 
@@ -310,7 +310,7 @@ describe('F34: a hostile receiver', () => {
     await using receiver = await startReceiver({ answer: pour(code) });
     const before = process.memoryUsage().rss;
     const { ms, warnings } = await tell(receiver.origin + TOKEN);
-    expect(ms).toBeLessThan(5_000);
+    expect(ms).toBeLessThan(9_000);
     expect(process.memoryUsage().rss - before).toBeLessThan(300e6);
     expect(warnings).toHaveLength(code === 200 ? 0 : 1);
     expect(warnings.join().length).toBeLessThan(400);
@@ -342,6 +342,14 @@ describe('F34: a hostile receiver', () => {
     expect(warnings[0]!.length).toBeLessThan(320);
   });
 
+  it('that repeats a short path of ours is not repeated', async () => {
+    await using receiver = await startReceiver({
+      answer: ({ url }, response) => void response.writeHead(404).end(`no topic ${url}`),
+    });
+    const { warnings } = await tell(`${receiver.origin}/topic`);
+    expect(warnings).toEqual([expect.stringMatching(/answered 404 Not Found: no topic \*\*\*$/)]);
+  });
+
   it('F53: is given up after two seconds where the process has to end', async () => {
     await using receiver = await startReceiver({ answer: () => {} });
     const notifier = openNotifier({ NOTIFY_WEBHOOK_URL: `${receiver.origin},${receiver.origin}` });
@@ -349,7 +357,7 @@ describe('F34: a hostile receiver', () => {
     const start = performance.now();
     await notifier.ended(aFailure('x'));
     expect(performance.now() - start).toBeGreaterThan(1_900);
-    expect(performance.now() - start).toBeLessThan(4_000);
+    expect(performance.now() - start).toBeLessThan(8_000);
     expect(notifier.failures()).toEqual({ webhook: 2 });
   });
 
@@ -361,7 +369,7 @@ describe('F34: a hostile receiver', () => {
     const start = performance.now();
     notifier.stop();
     await ending;
-    expect(performance.now() - start).toBeLessThan(4_000);
+    expect(performance.now() - start).toBeLessThan(8_000);
   });
 });
 

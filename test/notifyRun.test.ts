@@ -1,14 +1,16 @@
 import { execFileSync } from 'node:child_process';
+import { copyFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { backupEnv, listBackups } from './support/backups.ts';
 import { type DbstashRun, runDbstash, startDbstash } from './support/dbstash.ts';
 import { createGates } from './support/gates.ts';
+import { startMailServer } from './support/mailServer.ts';
 import { describeWith } from './support/need.ts';
 import { startPostgres } from './support/postgres.ts';
 import { startReceiver } from './support/receiver.ts';
 import { startRemote, type TestRemote } from './support/remotes.ts';
-import { freePort, type Scratch, scratchFolder } from './support/scratch.ts';
+import { freePort, type Scratch, scratchFolder, waitFor } from './support/scratch.ts';
 
 let scratch: Scratch;
 let remote: TestRemote;
@@ -37,6 +39,7 @@ describe('a run', () => {
     expect(receiver.received).toHaveLength(1);
     const told = JSON.parse(receiver.received[0]!.body);
     const [backup] = await listBackups(env);
+    expect(told.message).toMatch(/^shop: /);
     expect(told).toMatchObject({
       outcome: 'succeeded',
       title: `dbstash: backup succeeded: SQLite shop (${database})`,
@@ -55,6 +58,28 @@ describe('a run', () => {
     const body = JSON.parse(receiver.received[0]!.body);
     expect(body).toMatchObject({ outcome: 'failed', status: 'failure', backups: [] });
     expect(run.lines.at(-1)?.message).toBe(`run failed: ${body.error}`);
+  });
+
+  it('of a daemon that goes well after some that did not is told once, as a recovery', async () => {
+    await using receiver = await startReceiver();
+    const later = `${database}.later`;
+    const told = { DB_URI: `sqlite://${later}`, NOTIFY_WEBHOOK_URL: receiver.origin };
+    await using daemon = startDbstash([], { ...env, ...told, BACKUP_SCHEDULE: '* * * * * *', HEALTH_PORT: '0' });
+    await receiver.waitForRequests(2);
+    copyFileSync(database, `${later}.new`);
+    renameSync(`${later}.new`, later);
+    const outcomes = () => receiver.received.map(({ body }) => JSON.parse(body).outcome);
+    await waitFor(() => outcomes().includes('succeeded'), { timeoutMs: 60_000, title: () => daemon.stderr() });
+    const good = () => daemon.lines().filter(({ message }) => message === 'run succeeded').length;
+    await waitFor(() => good() >= 3, { timeoutMs: 60_000, title: () => daemon.stderr() });
+    daemon.kill('SIGTERM');
+    await daemon.exited;
+    const bodies = receiver.received
+      .map(({ body }) => JSON.parse(body))
+      .filter(({ outcome }) => outcome !== 'interrupted');
+    expect(bodies.at(-1)).toMatchObject({ outcome: 'succeeded', recovered: true });
+    expect(bodies.slice(0, -1).every(({ outcome }) => outcome === 'failed')).toBe(true);
+    expect(bodies.at(-1).message).toContain(`the first good run after ${bodies.length - 1} that were not`);
   });
 
   it.each(['failure', 'always'])('F64: ends as it did where nobody can be told (%s)', async (on) => {
@@ -77,6 +102,31 @@ describe('a run', () => {
     expect(bad.exitCode).toBe(1);
     expect(bad.durationMs).toBeLessThan(30_000);
     expect(warningsOf(bad).filter((line) => /^webhook at .* was not told: /.test(line))).toHaveLength(3);
+  });
+
+  it('ends by itself once all are told: nothing of it keeps the process', async () => {
+    await using receiver = await startReceiver();
+    await using mail = await startMailServer();
+    const file = join(scratch.path, 'preload.mjs');
+    const text =
+      "const exit = process.exit; process.exit = (code) => { console.error('exit was called'); exit(code); };";
+    writeFileSync(file, text);
+    const run = await runDbstash(['backup'], {
+      ...env,
+      NODE_OPTIONS: `--import=${file}`,
+      NOTIFY_ON: 'always',
+      NOTIFY_WEBHOOK_URL: receiver.origin,
+      PING_URL: `${receiver.origin}/ping/x`,
+      SMTP_URL: `smtp://127.0.0.1:${mail.port}`,
+      NOTIFY_EMAIL_TO: 'ops@example.com',
+      NOTIFY_EMAIL_FROM: 'db@example.com',
+      HOOK_PRE_BACKUP: 'true',
+      HOOK_POST_BACKUP: 'true',
+    });
+    expect(run.exitCode, run.stderr).toBe(0);
+    expect([receiver.received.length, mail.mails.length]).toEqual([3, 1]);
+    expect(warningsOf(run)).toEqual([]);
+    expect(run.stderr).not.toContain('exit was called');
   });
 
   it('F53: that is interrupted is told so, and a receiver that hangs does not keep the process', async () => {

@@ -1,7 +1,11 @@
+import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { makeCertificate } from './support/certificates.ts';
-import { runDbstash } from './support/dbstash.ts';
+import { runDbstash, startProgram } from './support/dbstash.ts';
 import { startMailServer } from './support/mailServer.ts';
+import { startProxy } from './support/proxy.ts';
 import { startReceiver } from './support/receiver.ts';
 import { type Scratch, scratchFolder } from './support/scratch.ts';
 
@@ -84,6 +88,29 @@ describe('notify-test', () => {
     const { exitCode, stderr } = await run({});
     expect(exitCode).toBe(2);
     expect(stderr).toContain('nobody would be told: set NOTIFY_WEBHOOK_URL');
+  });
+
+  it('works as it is built, too', async () => {
+    await using receiver = await startReceiver();
+    await using mail = await startMailServer();
+    const folder = join(scratch.path, 'built');
+    execFileSync(process.execPath, [join(import.meta.dirname, '../.ci/build.ts'), folder], { stdio: 'pipe' });
+    writeFileSync(join(scratch.path, 'package.json'), '{"type": "module"}');
+    const env = { ...NOWHERE, NOTIFY_WEBHOOK_URL: receiver.origin, ...mailTo(mail.port) };
+    const built = await startProgram([join(folder, 'dbstash.js'), 'notify-test'], env).exited;
+    expect(built.exitCode, built.stdout + built.stderr).toBe(0);
+    expect([receiver.received.length, mail.mails.length]).toEqual([1, 1]);
+  });
+
+  it('goes by the proxy of the environment', async () => {
+    const tls = makeCertificate(scratch, 'far');
+    await using receiver = await startReceiver({ tls });
+    await using proxy = await startProxy();
+    const env = { NOTIFY_WEBHOOK_URL: receiver.origin, HTTPS_PROXY: proxy.origin, SSL_CERT_FILE: tls.path };
+    expect(await run(env)).toMatchObject({ exitCode: 0 });
+    expect(await run({ ...env, NO_PROXY: '127.0.0.1' })).toMatchObject({ exitCode: 0 });
+    expect(proxy.asked).toEqual([`CONNECT 127.0.0.1:${receiver.port}`]);
+    expect(receiver.received).toHaveLength(2);
   });
 
   it('trusts what NODE_EXTRA_CA_CERTS holds, by web and by mail', async () => {

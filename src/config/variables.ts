@@ -320,7 +320,7 @@ const VARIABLES = {
 
   NOTIFY_WEBHOOK_URL: {
     group: 'notify',
-    help: 'Where messages go, one address or several separated by commas: Slack, Discord, or anything that takes our JSON',
+    help: 'Where messages go, one address or several separated by commas: Slack, Discord, or anything that takes our JSON (docs/notifications.md)',
     parse: parseWebhooks,
     secret: true,
   },

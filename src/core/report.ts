@@ -10,7 +10,7 @@ export interface StoredBackup extends Manifest {
 }
 
 /** Of several databases one that has no backup. */
-export interface DatabaseFailure {
+interface DatabaseFailure {
   readonly database: string;
   readonly error: string;
 }

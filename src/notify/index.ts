@@ -9,7 +9,6 @@ import { createMessage, createTestMessage, type Message } from './message.ts';
 import { createPing, type Ping } from './ping.ts';
 import { createPolicy } from './policy.ts';
 import { slack } from './slack.ts';
-import { callWeb } from './web.ts';
 import { webhook } from './webhook.ts';
 
 /** Tells people of runs. Nothing that goes wrong here touches a run. */
@@ -98,9 +97,10 @@ function createWebChannel(address: string, around: Surroundings): Channel {
   return {
     kind,
     title: `${kind} at ${url.host}`,
-    send: (message, signal) => {
+    send: async (message, signal) => {
+      const { callWeb } = await import('./web.ts');
       const body = { type: 'application/json', text: JSON.stringify(render(message)) };
-      return callWeb({ url: address, body }, around, signal);
+      await callWeb({ url: address, body }, around, signal);
     },
   };
 }

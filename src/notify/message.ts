@@ -48,6 +48,9 @@ const MAX_NAMES = 10;
 export function createMessage(origin: Origin, told: Report, recoveredAfter: number): Message {
   const report = redactStrings(told, origin.redact);
   const place = describePlace(origin);
+  // Of one, names and logs have a label where the manifest has a path or a number.
+  const isOne = origin.config.selection.kind === 'one';
+  const nameBackup = ({ database }: StoredBackup) => (isOne ? place.database : database);
   const what = `${place.engineTitle} ${nameDatabase(origin, report)}`;
   return {
     event: 'run',
@@ -56,7 +59,7 @@ export function createMessage(origin: Origin, told: Report, recoveredAfter: numb
     recoveredAfter,
     place,
     title: plainLine(`dbstash: backup ${describeOutcome(report, recoveredAfter)}: ${what} (${place.server})`),
-    lines: describeReport(report, recoveredAfter).flatMap((text) => plainText(text).split('\n')),
+    lines: describeReport(report, recoveredAfter, nameBackup).flatMap((text) => plainText(text).split('\n')),
     footer: plainLine(`run ${report.run}; more in the log of dbstash on ${place.host}`),
   };
 }
@@ -108,7 +111,7 @@ function describeOutcome({ outcome, warnings }: Report, recoveredAfter: number):
   return outcome === 'succeeded' && recoveredAfter > 0 ? 'succeeded again' : outcome;
 }
 
-function describeReport(report: Report, recoveredAfter: number): string[] {
+function describeReport(report: Report, recoveredAfter: number, nameOf: (backup: StoredBackup) => string): string[] {
   const { error, failures, warnings, backups, removed, durationMs, outcome } = report;
   return [
     // Of several databases each failure has its own line.
@@ -116,7 +119,7 @@ function describeReport(report: Report, recoveredAfter: number): string[] {
     ...failures.map(({ database, error: why }) => `${database}: ${outcome}: ${shorten(why)}`),
     ...warnings.map((warning) => `warning: ${shorten(warning)}`),
     ...(recoveredAfter > 0 ? [`the first good run after ${countRuns(recoveredAfter)}`] : []),
-    ...backups.map(describeBackup),
+    ...backups.map((backup) => describeBackup(backup, nameOf(backup))),
     ...(removed.length === 0 ? [] : [`pruned: ${listNames(removed)}`]),
     `took ${formatDuration(durationMs)}`,
   ];
@@ -124,10 +127,10 @@ function describeReport(report: Report, recoveredAfter: number): string[] {
 
 const countRuns = (count: number): string => (count === 1 ? 'one that was not' : `${count} that were not`);
 
-function describeBackup(backup: StoredBackup): string {
-  const { database, bytes, dumpBytes } = backup;
+function describeBackup(backup: StoredBackup, name: string): string {
+  const { bytes, dumpBytes } = backup;
   const dumped = dumpBytes === bytes ? '' : ` (of a dump of ${formatBytes(dumpBytes)})`;
-  return `${database}: ${formatBytes(bytes)}${dumped} at ${pathsOf(backup).join(' and ')}`;
+  return `${name}: ${formatBytes(bytes)}${dumped} at ${pathsOf(backup).join(' and ')}`;
 }
 
 function listNames(names: readonly string[]): string {

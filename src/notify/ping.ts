@@ -3,7 +3,6 @@ import type { Report } from '../core/report.ts';
 import type { Surroundings } from './channel.ts';
 import { isGood, type Message } from './message.ts';
 import { cut } from './text.ts';
-import { callWeb } from './web.ts';
 
 /** A dead-man switch: a service that raises the alarm where it hears nothing of a run. */
 export interface Ping {
@@ -88,6 +87,7 @@ export function createPing(address: string, around: Surroundings): Ping {
     const url = new URL(address);
     change(url, { run, text });
     const body = { type: 'text/plain; charset=utf-8', text: cut(text, MAX_TEXT) };
+    const { callWeb } = await import('./web.ts');
     await callWeb({ url: url.href, ...(takesText && text !== '' && { body }) }, around, signal);
   };
   return {

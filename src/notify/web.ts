@@ -1,5 +1,5 @@
 import { STATUS_CODES } from 'node:http';
-import type { Dispatcher } from 'undici';
+import { type Dispatcher, EnvHttpProxyAgent, request } from 'undici';
 import { DbstashError } from '../core/errors.ts';
 import type { Redactor } from '../core/redact.ts';
 import { cut, plainLine } from './text.ts';
@@ -27,11 +27,11 @@ const MAX_REASON_LENGTH = 200;
  * Asks for a web address, by a proxy where the environment names one; any 2xx is well. No redirect is followed: who knows
  * where it leads. Throws `DbstashError` with what the other said, and never the address.
  */
-export async function callWeb({ url, body }: WebCall, options: WebOptions, signal: AbortSignal): Promise<void> {
+export async function callWeb({ url, body }: WebCall, around: WebOptions, signal: AbortSignal): Promise<void> {
   const address = new URL(url);
-  const dispatcher = await createAgent(address, options.env);
+  const options = { ...around, redact: (text: string) => hidePath(around.redact(text), address) };
+  const dispatcher = createAgent(address, options.env);
   try {
-    const { request } = await import('undici');
     const headers = {
       'user-agent': `dbstash/${options.version}`,
       ...authorize(address),
@@ -51,6 +51,13 @@ export async function callWeb({ url, body }: WebCall, options: WebOptions, signa
   }
 }
 
+/** Also one too short for the redactor, which masks it everywhere; servers like to repeat it. */
+const hidePath = (text: string, { pathname, search }: URL): string =>
+  [pathname + search, pathname].reduce(
+    (shown, path) => (path.length > 1 ? shown.replaceAll(path, '***') : shown),
+    text,
+  );
+
 /** A login in the address is for us to send. */
 function authorize({ username, password }: URL): Record<string, string> {
   if (username === '' && password === '') return {};
@@ -59,8 +66,7 @@ function authorize({ username, password }: URL): Record<string, string> {
 }
 
 /** A proxy for HTTP is none for HTTPS, as curl and rclone have it. One is named without `http://` often enough. */
-async function createAgent({ protocol }: URL, env: Environment): Promise<Dispatcher> {
-  const { EnvHttpProxyAgent } = await import('undici');
+function createAgent({ protocol }: URL, env: Environment): Dispatcher {
   const name = protocol === 'https:' ? 'https_proxy' : 'http_proxy';
   const named = env[name] || env[name.toUpperCase()] || '';
   const proxy = named === '' || named.includes('://') ? named : `http://${named}`;

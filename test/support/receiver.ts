@@ -3,7 +3,7 @@ import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { waitFor } from './scratch.ts';
 
-export interface Received {
+interface Received {
   readonly method: string;
   /** With its parameters. */
   readonly path: string;
