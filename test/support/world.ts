@@ -45,8 +45,10 @@ export interface World extends AsyncDisposable {
   setTrouble(trouble: Trouble): void;
   /** One run of a process, to its end or to its death. */
   backUp(): Promise<Report>;
-  /** Whether the process died of the last call. A new one takes its place. */
-  revive(): boolean;
+  /** Whether the process died of the last call. */
+  isDead(): boolean;
+  /** A new process takes its place. */
+  restart(): Promise<void>;
   /** The prune command; undefined where it failed. */
   prune(): Promise<readonly string[] | undefined>;
   /** What lies on a remote, looked at from outside. */
@@ -198,13 +200,11 @@ export async function createWorld(
       }
       return await running;
     },
-    revive() {
-      const wasDead = life.isDead;
+    isDead: () => life.isDead,
+    async restart() {
       life = { isDead: false };
       places = openPlaces();
-      void kill();
-      session = undefined;
-      return wasDead;
+      await kill();
     },
     async prune() {
       const own = await keep(host.signal);
