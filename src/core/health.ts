@@ -110,7 +110,7 @@ export function findNewest(state: State, series: string | undefined, now: Date):
   );
 }
 
-function describeRemote({ title, listedAt, fault, missedRuns, series }: RemoteState): readonly string[] {
+export function describeRemote({ title, listedAt, fault, missedRuns, series }: RemoteState): readonly string[] {
   const reasons: string[] = [];
   if (fault !== undefined) reasons.push(`${title} cannot be listed: ${fault}`);
   else if (!listedAt) reasons.push(`${title} has not been listed yet`);

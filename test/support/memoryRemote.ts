@@ -81,6 +81,7 @@ export function createMemoryRemote(storage: Storage, options: MemoryRemoteOption
     },
     sync: async () => {},
     hasUpload: async () => false,
+    findUploads: async () => [],
     abortUpload: async () => false,
   };
   return remote;

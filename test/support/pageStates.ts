@@ -1,4 +1,4 @@
-import type { BackupState, Facts, RemoteState, RunRecord, SeriesState, State } from '../../src/core/state.ts';
+import type { BackupState, Facts, RemoteState, RunRecord, SeriesState, State, Totals } from '../../src/core/state.ts';
 
 export const NOW = new Date('2026-02-07T05:00:00Z');
 const HOUR_MS = 3_600_000;
@@ -8,7 +8,7 @@ const MIB = 1024 ** 2;
 /** So long before NOW. */
 export const ago = (ms: number): Date => new Date(NOW.getTime() - ms);
 export const hours = (count: number): number => count * HOUR_MS;
-export const days = (count: number): number => count * DAY_MS;
+const days = (count: number): number => count * DAY_MS;
 
 /** At 02:00 UTC. */
 const previousDue = (before: Date): Date => {
@@ -71,7 +71,7 @@ export function backupOf(nights: number, more: Partial<BackupState> = {}): Backu
   };
 }
 
-export const verdictOf = (id: string, at: Date, more: Partial<NonNullable<BackupState['verdict']>> = {}) =>
+const verdictOf = (id: string, at: Date, more: Partial<NonNullable<BackupState['verdict']>> = {}) =>
   ({ dbstash: 1, id, at: at.toISOString(), level: 'content', ok: true, reason: null, ...more }) as const;
 
 export const seriesOf = (backups: readonly BackupState[], database = 'orders'): SeriesState => ({
@@ -108,7 +108,7 @@ export const runOf = (nights: number, more: Partial<RunRecord> = {}): RunRecord 
 
 const nights = (count: number): number[] => Array.from({ length: count }, (_, index) => index);
 const history = (count: number): BackupState[] => nights(count).map((night) => backupOf(night));
-const totalsOf = (runs: Partial<State['totals']['runs']>, more: Partial<State['totals']> = {}) => ({
+const totalsOf = (runs: Partial<Totals['runs']>, more: Partial<Totals> = {}) => ({
   runs: { ...NO_RUNS, ...runs },
   skippedTicks: 0,
   pruned: 12,
@@ -154,7 +154,7 @@ export const unknownState = (): State =>
   });
 
 /** As severalState, and one of its databases has no backup since it was due. */
-export const overdueState = (): State => {
+const overdueState = (): State => {
   const state = severalState();
   return { ...state, facts: { ...state.facts, expected: [...state.facts.expected, seriesOf([], 'users')] } };
 };
@@ -264,3 +264,16 @@ export function wideState(count = 300): State {
     totals: totalsOf({ succeeded: 1 }),
   });
 }
+
+export const SAMPLES: Readonly<Record<string, () => State>> = {
+  healthy: healthyState,
+  failed: failedState,
+  empty: emptyState,
+  unknown: unknownState,
+  running: runningState,
+  several: severalState,
+  overdue: overdueState,
+  hostile: hostileState,
+  long: longState,
+  wide: wideState,
+};
