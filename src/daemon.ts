@@ -1,7 +1,7 @@
 import { access } from 'node:fs/promises';
 import { findMissed } from './core/catchUp.ts';
 import { describeError, EXIT } from './core/errors.ts';
-import { noteReport, noteSkippedTick, noteStart } from './core/memory.ts';
+import { noteReport, noteSkippedTick, noteStart, noteVerdicts } from './core/memory.ts';
 import type { Report } from './core/report.ts';
 import { startServer } from './http/server.ts';
 import { awaitDatabase } from './jobs/awaitDatabase.ts';
@@ -11,6 +11,8 @@ import { runBackup } from './jobs/run.ts';
 import type { Host, Session } from './jobs/session.ts';
 import { openSession } from './jobs/session.ts';
 import { createTries } from './jobs/tries.ts';
+import { runVerification } from './jobs/verification.ts';
+import { judgedOf } from './jobs/verify.ts';
 import { parseSchedule, runSchedule, type Schedule } from './schedule.ts';
 
 /** Backs up when the schedule says so, until the host's signal fires. Returns the exit code. */
@@ -62,11 +64,32 @@ export async function runDaemon(host: Host): Promise<number> {
   logNext(host, schedule);
   if (config.onStart) begin(true);
   else looks.start();
-  await runSchedule(schedule, tick, { clock, signal });
+  await Promise.all([runSchedule(schedule, tick, { clock, signal }), verifyOnSchedule(host, memory)]);
   const last = await current;
   await looks.stop();
   logger.info(`stopped: ${signal.aborted ? describeError(signal.reason) : 'no further backup is due'}`);
   return last?.outcome === 'interrupted' ? last.exitCode : EXIT.ok;
+}
+
+/** Beside the backups, which do not wait for it; one at a time. Ends, when the signal fires, after what is going on. */
+async function verifyOnSchedule(host: Host, memory: Memory): Promise<void> {
+  const { config, logger, clock, signal } = host;
+  if (config.verifySchedule === undefined) return;
+  let current: Promise<void> | undefined;
+  const verify = async () => {
+    const { verified } = await runVerification(host);
+    const at = clock.now().toISOString();
+    const judged = verified.filter(({ level }) => level !== 'stored').map((one) => judgedOf(one, at));
+    memory.note((state) => noteVerdicts(state, judged));
+  };
+  const tick = () => {
+    if (current) return logger.warn('skipped: the verification before is still going on');
+    current = verify().finally(() => {
+      current = undefined;
+    });
+  };
+  await runSchedule(parseSchedule(config.verifySchedule, config.timeZone), tick, { clock, signal });
+  await current;
 }
 
 /** The host, where a run that begins is noted. */

@@ -195,7 +195,7 @@ describe('NOTIFY_ON', () => {
   const told = (on: 'failure' | 'success' | 'always', outcomes: readonly Outcome[]) => {
     const decide = createPolicy(on);
     return outcomes.map((outcome) => {
-      const { isTold, recoveredAfter } = decide({ outcome });
+      const { isTold, recoveredAfter } = decide({ job: 'backup', outcome });
       return isTold ? recoveredAfter || true : false;
     });
   };

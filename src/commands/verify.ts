@@ -6,13 +6,12 @@ import { type Verified, verify } from '../jobs/verify.ts';
 import { type Call, printJson, printText } from './call.ts';
 
 export async function runVerify(session: Session, { edge, options, args: [argument] }: Call): Promise<number> {
-  const level = session.host.config.verifyLevel;
   const results: Verified[] = [];
   const take = (verified: Verified) => {
     results.push(verified);
     if (!options.json) printText(edge, `${formatRows([describe(verified)])}\n`);
   };
-  const exitCode = await verify(session, { name: argument ?? 'latest', level }, take);
+  const { exitCode } = await verify(session, { name: argument ?? 'latest' }, take);
   if (options.json) printJson(edge, results);
   return exitCode;
 }

@@ -62,6 +62,8 @@ export interface Config {
   readonly retention: RetentionPolicy;
   readonly notify: NotifyConfig;
   readonly hooks: HooksConfig;
+  /** As `schedule`; undefined for never. */
+  readonly verifySchedule: string | undefined;
   readonly verifyLevel: VerifyLevel;
   /** Where drills go; it may hold a password. */
   readonly verifyUri: string | undefined;
@@ -161,6 +163,7 @@ const assemble = (values: Values, parts: Assembled): Config => ({
   maxShrink: values.BACKUP_MAX_SHRINK,
   retention: retentionOf(values),
   hooks: { pre: values.HOOK_PRE_BACKUP, post: values.HOOK_POST_BACKUP, timeoutMs: values.HOOK_TIMEOUT },
+  verifySchedule: values.VERIFY_SCHEDULE,
   verifyLevel: values.VERIFY_LEVEL,
   verifyUri: parts.settings.VERIFY_DB_URI.text,
   health: { port: values.HEALTH_PORT, host: values.HEALTH_HOST, graceMs: values.HEALTH_GRACE },

@@ -12,10 +12,18 @@ import type { Values, VariableName } from './variables.ts';
 export function checkRules({ parseSchedule }: ConfigSource, values: Values, settings: Settings, notes: Notes): void {
   attempt('BACKUP_SCHEDULE', notes, () => parseSchedule(values.BACKUP_SCHEDULE, values.TZ));
   attempt('RESTORE_DB_URI', notes, () => values.RESTORE_DB_URI && engineOfUri(values.RESTORE_DB_URI));
+  attempt('VERIFY_SCHEDULE', notes, () => checkVerifySchedule(values, parseSchedule));
   attempt('VERIFY_DB_URI', notes, () => checkVerifyUri(values));
   attempt('DUMP_EXTRA_ARGS', notes, () => checkDumpArgs(values.DUMP_EXTRA_ARGS));
   attempt('BACKUP_MODE', notes, () => checkMode(values));
   notes.warnings.push(...warnOfSecretFlags(settings));
+}
+
+function checkVerifySchedule({ VERIFY_SCHEDULE: text, TZ }: Values, parse: ConfigSource['parseSchedule']): void {
+  if (text === undefined) return;
+  if (/^\s*once\s*$/i.test(text))
+    throw new ConfigError('"once" is no schedule here; right is the command dbstash verify');
+  parse(text, TZ);
 }
 
 function checkVerifyUri({ VERIFY_DB_URI: uri, ...values }: Values): void {

@@ -379,6 +379,12 @@ const VARIABLES = {
     default: '1h',
   },
 
+  VERIFY_SCHEDULE: {
+    group: 'verify',
+    help: 'When the newest backup of each series is verified, as `BACKUP_SCHEDULE` is written',
+    parse: parseLine,
+    defaultHelp: 'never by itself',
+  },
   VERIFY_LEVEL: {
     group: 'verify',
     help: 'How closely `verify` looks: `stored` (there, right size), `content` (read back in full), `restore` (restored aside: a drill)',

@@ -62,6 +62,31 @@ export function noteNotificationFailures(state: State, failures: Totals['notific
   return isSame ? state : { ...state, totals: { ...totals, notificationFailures: { ...known, ...failures } } };
 }
 
+/** What a look at the content of backups found, each on the remote of that title. */
+export function noteVerdicts(state: State, found: readonly Judged[]): State {
+  const judge = (title: string, backup: BackupState): BackupState => {
+    const one = found.find(({ remote, artifact, verdict }) => {
+      return remote === title && artifact === backup.artifact && verdict.id === backup.id;
+    });
+    if (!one) return backup;
+    const { verdict } = one;
+    return { ...backup, verdict, ...(verdict.ok ? GOOD : { state: 'damaged', reason: verdict.reason ?? undefined }) };
+  };
+  const remotes = state.remotes.map((remote) => ({
+    ...remote,
+    series: remote.series.map((one) => ({ ...one, backups: one.backups.map((each) => judge(remote.title, each)) })),
+  }));
+  return { ...state, remotes };
+}
+
+export interface Judged {
+  readonly remote: string;
+  readonly artifact: string;
+  readonly verdict: Verdict;
+}
+
+const GOOD = { state: 'good', reason: undefined } as const;
+
 /** A run ended: its backups are known from now on, also where no remote can be listed. The texts must hold no secret. */
 export function noteReport(state: State, report: Report): State {
   const { outcome, backups, removed } = report;

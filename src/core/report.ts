@@ -18,7 +18,7 @@ interface DatabaseFailure {
 /** What one run did. The same fields whether it went well or not. Times are UTC, durations milliseconds. */
 export interface Report {
   readonly run: string;
-  readonly job: 'backup';
+  readonly job: 'backup' | 'verify';
   readonly outcome: Outcome;
   readonly exitCode: number;
   readonly startedAt: Date;

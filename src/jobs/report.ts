@@ -6,16 +6,17 @@ import type { Result } from './run.ts';
 /** How a run ended; `failure` undefined where it did not fail. */
 export interface Ending {
   readonly id: string;
+  readonly job?: Report['job'];
   readonly startedAt: Date;
   readonly results: readonly Result[];
   readonly warnings: readonly string[];
   readonly failure: unknown;
 }
 
-export function createReport(now: Date, { id, startedAt, results, warnings, failure }: Ending): Report {
+export function createReport(now: Date, { id, job = 'backup', startedAt, results, warnings, failure }: Ending): Report {
   return {
     run: id,
-    job: 'backup',
+    job,
     outcome: outcomeOf(failure, warnings),
     exitCode: failure === undefined ? EXIT.ok : exitCodeOf(failure),
     startedAt,
@@ -44,8 +45,10 @@ export const exitCodeOf = (error: unknown): number => (error instanceof DbstashE
 
 export function logReport(logger: Logger, report: Report): void {
   const fields = { outcome: report.outcome, duration: report.durationMs / 1000 };
-  if (report.outcome === 'succeeded') logger.info('run succeeded', fields);
-  else if (report.outcome === 'warning') logger.warn(`run succeeded with ${report.warnings.length} warning(s)`, fields);
-  else if (report.outcome === 'skipped') logger.warn(`run skipped: ${report.error}`, fields);
-  else logger.error(`run ${report.outcome}: ${report.error}`, fields);
+  const what = report.job === 'backup' ? 'run' : 'verification';
+  if (report.outcome === 'succeeded') logger.info(`${what} succeeded`, fields);
+  else if (report.outcome === 'warning')
+    logger.warn(`${what} succeeded with ${report.warnings.length} warning(s)`, fields);
+  else if (report.outcome === 'skipped') logger.warn(`${what} skipped: ${report.error}`, fields);
+  else logger.error(`${what} ${report.outcome}: ${report.error}`, fields);
 }

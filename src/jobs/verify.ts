@@ -1,5 +1,6 @@
 import { DbstashError, describeError, EXIT, RemoteError, VerifyError } from '../core/errors.ts';
 import type { Drilled, VerifyLevel } from '../core/manifest.ts';
+import type { Judged } from '../core/memory.ts';
 import { holdBackup } from '../lock.ts';
 import { createScratch } from '../process/scratch.ts';
 import type { Backup, Catalog } from '../remote/catalog.ts';
@@ -15,7 +16,8 @@ import { ownsBackup } from './sources.ts';
 export interface VerifyOptions {
   /** An artifact, an id, `latest` of each series, or `all`. */
   readonly name: string;
-  readonly level: VerifyLevel;
+  /** There need not be any. */
+  readonly mayBeNone?: boolean;
 }
 
 /** What was found of one copy of a backup. */
@@ -41,37 +43,43 @@ interface Copy {
 
 /**
  * Looks at backups of this configuration (by name: at any) on each remote that has them, and writes what it found of their
- * content beside them. Returns the exit code: 4 where one is damaged, else that of the first that could not be looked at.
- * `onVerified` is called for each that could. Throws where there is none.
+ * content beside them. Returns the exit code (4 where one is damaged, else that of the first that could not be looked at), and a
+ * sentence, logged already, for each of them. `onVerified` is called for each that could. Throws where there is none.
  */
 export async function verify(
   session: Session,
-  { name, level }: VerifyOptions,
+  { name, mayBeNone = false }: VerifyOptions,
   onVerified: (verified: Verified) => void,
-): Promise<number> {
+): Promise<{ readonly exitCode: number; readonly faults: readonly string[] }> {
   const { host } = session;
   const found = await readCatalogs(session, host.signal);
   const copies = found.flatMap(({ place, catalog }) =>
     choose(session, catalog, name).map((backup): Copy => ({ session: at(session, place), backup })),
   );
-  if (copies.length === 0) throw new DbstashError(describeNone(session, name));
+  if (copies.length === 0 && !mayBeNone) throw new DbstashError(describeNone(session, name));
   let isDamaged = false;
+  const faults: string[] = [];
+  const complain = (fault: string) => {
+    faults.push(fault);
+    host.logger.error(fault);
+  };
   const failures: unknown[] =
     found.length < session.places.length + session.broken.length ? [new RemoteError('a remote was left out')] : [];
+  faults.push(...failures.map(describeError));
   for (const copy of copies) {
     try {
-      const verified = await verifyOne(copy, level);
+      const verified = await verifyOne(copy, host.config.verifyLevel);
       isDamaged ||= !verified.ok;
-      if (!verified.ok) host.logger.error(`${verified.artifact} on ${verified.remote} is damaged: ${verified.reason}`);
+      if (!verified.ok) complain(`${verified.artifact} on ${verified.remote} is damaged: ${verified.reason}`);
       onVerified(verified);
     } catch (error) {
       host.signal.throwIfAborted();
-      host.logger.error(`${copy.backup.path} could not be verified: ${describeError(error)}`);
+      complain(`${copy.backup.path} could not be verified: ${describeError(error)}`);
       failures.push(error);
     }
   }
-  if (isDamaged) return EXIT.damaged;
-  return failures.length === 0 ? EXIT.ok : exitCodeOf(failures[0]);
+  if (isDamaged) return { exitCode: EXIT.damaged, faults };
+  return { exitCode: failures.length === 0 ? EXIT.ok : exitCodeOf(failures[0]), faults };
 }
 
 function choose(session: Session, { backups }: Catalog, name: string): readonly Backup[] {
@@ -146,3 +154,10 @@ async function judge({ session, backup }: Copy, level: VerifyLevel): Promise<Jud
     await lease?.release();
   }
 }
+
+/** As the daemon remembers it. */
+export const judgedOf = ({ remote, artifact, id, level, ok, reason, drill }: Verified, at: string): Judged => ({
+  remote,
+  artifact,
+  verdict: { dbstash: 1, id, at, level, ok, reason, ...(drill && { drill }) },
+});

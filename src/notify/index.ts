@@ -41,6 +41,8 @@ export function createNotifier(around: Surroundings): Notifier {
     channels.map((channel) => deliver(channel, signal, () => channel.send(message, signal), fields));
 
   const pingEnd = async (message: Message, report: Report, signal: AbortSignal) => {
+    // The switch stands for the backups: it must not hear of anything else.
+    if (report.job !== 'backup') return;
     const timer = clock.setTimeout(() => beginning?.stop(), around.signal.aborted ? 0 : START_MS);
     await beginning?.done;
     clock.clearTimeout(timer);

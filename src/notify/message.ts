@@ -41,6 +41,8 @@ interface Origin {
   readonly version: string;
 }
 
+const JOBS: Readonly<Record<Report['job'], string>> = { backup: 'backup', verify: 'verification' };
+
 const MAX_ERROR_LINES = 12;
 const MAX_ERROR_LENGTH = 1500;
 const MAX_NAMES = 10;
@@ -58,7 +60,9 @@ export function createMessage(origin: Origin, told: Report, recoveredAfter: numb
     status: isGood(report.outcome) ? 'success' : 'failure',
     recoveredAfter,
     place,
-    title: plainLine(`dbstash: backup ${describeOutcome(report, recoveredAfter)}: ${what} (${place.server})`),
+    title: plainLine(
+      `dbstash: ${JOBS[report.job]} ${describeOutcome(report, recoveredAfter)}: ${what} (${place.server})`,
+    ),
     lines: describeReport(report, recoveredAfter, nameBackup).flatMap((text) => plainText(text).split('\n')),
     footer: plainLine(`run ${report.run}; more in the log of dbstash on ${place.host}`),
   };

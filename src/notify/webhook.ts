@@ -12,6 +12,7 @@ function render({ event, status, recoveredAfter, place, title, lines, footer, re
   return {
     version: VERSION,
     event,
+    job: report?.job ?? null,
     outcome: report?.outcome ?? null,
     status,
     recovered: recoveredAfter > 0,
