@@ -438,6 +438,12 @@ describe('a proxy', () => {
   });
 });
 
+it('F64: a fault of our own is a warning too', async () => {
+  const notifier = openNotifier({ NOTIFY_WEBHOOK_URL: 'http://127.0.0.1:1' });
+  await notifier.ended({ ...aFailure('x'), warnings: undefined as never });
+  expect(notifier.warnings()).toEqual([expect.stringMatching(/^nobody was told: /)]);
+});
+
 it('a login in the address is sent, and shown nowhere', async () => {
   await using receiver = await startReceiver({ answer: (_, response) => void response.writeHead(401).end() });
   const { warnings } = await tell(receiver.origin.replace('//', '//me:canary%20word@'));

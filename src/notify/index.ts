@@ -1,4 +1,4 @@
-import { DbstashError } from '../core/errors.ts';
+import { DbstashError, describeError } from '../core/errors.ts';
 import type { Report } from '../core/report.ts';
 import type { LogFields } from '../logger.ts';
 import type { Channel, Format, Surroundings } from './channel.ts';
@@ -30,7 +30,7 @@ const START_MS = 2000;
 const FORMATS: readonly Format[] = [slack, discord, webhook];
 
 export function createNotifier(around: Surroundings): Notifier {
-  const { config, clock } = around;
+  const { config, clock, logger } = around;
   const channels = createChannels(around);
   const ping = config.notify.pingUrl === undefined ? undefined : createPing(config.notify.pingUrl, around);
   const decide = createPolicy(config.notify.on);
@@ -51,6 +51,14 @@ export function createNotifier(around: Surroundings): Notifier {
     await deliver(ping, signal, () => ping.end(message, report, signal), { run: report.run });
   };
 
+  const tellEnd = async (report: Report) => {
+    using deadline = createDeadline(around);
+    const { isTold, recoveredAfter } = decide(report);
+    const message = createMessage(around, report, recoveredAfter);
+    const told = isTold ? tellAll(message, deadline.signal, { run: report.run }) : [];
+    await Promise.all([...told, pingEnd(message, report, deadline.signal)]);
+  };
+
   return {
     started: (run) => {
       const start = ping?.start;
@@ -60,13 +68,8 @@ export function createNotifier(around: Surroundings): Notifier {
       const done = sending.finally(() => deadline[Symbol.dispose]());
       beginning = { done, stop: () => deadline.abort(new DbstashError('the run was over before an answer came')) };
     },
-    ended: async (report) => {
-      using deadline = createDeadline(around);
-      const { isTold, recoveredAfter } = decide(report);
-      const message = createMessage(around, report, recoveredAfter);
-      const told = isTold ? tellAll(message, deadline.signal, { run: report.run }) : [];
-      await Promise.all([...told, pingEnd(message, report, deadline.signal)]);
-    },
+    ended: (report) =>
+      tellEnd(report).catch((error: unknown) => logger.warn(`nobody was told: ${describeError(error)}`)),
     test: async () => {
       using deadline = createDeadline(around);
       const { signal } = deadline;
