@@ -1,0 +1,103 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { expect, it } from 'vitest';
+import { backupEnv, listBackups } from './support/backups.ts';
+import { runDbstash, startDbstash } from './support/dbstash.ts';
+import { startRemote } from './support/remotes.ts';
+import { flipByte, makeBackup } from './support/restores.ts';
+import { freePort, scratchFolder, waitFor } from './support/scratch.ts';
+import { createSqlite } from './support/seeds.ts';
+
+const TIMEOUT = { timeout: 180_000 };
+const NEVER = '0 0 1 1 *';
+
+/** A place for messages; those that came. */
+async function listen() {
+  const messages: Record<string, unknown>[] = [];
+  const pings: string[] = [];
+  const server = createServer((request, response) => {
+    let text = '';
+    request.on('data', (chunk) => (text += chunk));
+    request.on('end', () => {
+      if (request.url === '/hook') messages.push(JSON.parse(text));
+      else pings.push(request.url ?? '');
+      response.end('ok');
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return { messages, pings, address, [Symbol.asyncDispose]: async () => void server.close() };
+}
+
+it(
+  'F15, F20: a daemon verifies when VERIFY_SCHEDULE says so, tells of damage, and is not ready until it is gone',
+  TIMEOUT,
+  async () => {
+    await using scratch = scratchFolder();
+    await using remote = await startRemote('local');
+    await using receiver = await listen();
+    const port = await freePort();
+    const env = backupEnv(createSqlite(scratch), remote, scratch, {
+      BACKUP_SCHEDULE: NEVER,
+      BACKUP_CATCH_UP: 'false',
+      VERIFY_SCHEDULE: '*/3 * * * * *',
+      HEALTH_PORT: `${port}`,
+      NOTIFY_WEBHOOK_URL: `${receiver.address}/hook`,
+      PING_URL: `${receiver.address}/ping`,
+    });
+    const ready = async () =>
+      await fetch(`http://127.0.0.1:${port}/readyz`).then(
+        (answer) => answer.status,
+        () => 0,
+      );
+    const { artifact } = await makeBackup({ ...env, NOTIFY_WEBHOOK_URL: '', PING_URL: '' });
+    await using daemon = startDbstash([], env);
+    await daemon.waitForLog(/verification succeeded/, 60_000);
+    expect(await listBackups(env)).toMatchObject([{ state: 'good', verified: { level: 'content', ok: true } }]);
+    await waitFor(async () => (await ready()) === 200, { timeoutMs: 60_000, title: () => daemon.stderr() });
+
+    await flipByte(remote, artifact);
+    await daemon.waitForLog(/verification failed: .* is damaged: its SHA-256/, 60_000);
+    await waitFor(async () => (await ready()) === 503, { timeoutMs: 30_000, title: () => daemon.stderr() });
+    await waitFor(() => receiver.messages.length > 0, { timeoutMs: 30_000, title: () => 'a message' });
+    expect(receiver.messages[0]).toMatchObject({
+      job: 'verify',
+      outcome: 'failed',
+      status: 'failure',
+      title: expect.stringMatching(/^dbstash: verification failed: SQLite app/),
+      error: expect.stringContaining(`${artifact} on ${remote.remote} is damaged`),
+    });
+
+    await flipByte(remote, artifact);
+    await waitFor(async () => (await ready()) === 200, { timeoutMs: 60_000, title: () => daemon.stderr() });
+    await waitFor(() => receiver.messages.at(-1)?.recovered === true, { timeoutMs: 30_000, title: () => 'a recovery' });
+    // The dead-man switch stands for backups: a night without one must not pass for good.
+    expect(receiver.pings).toEqual([]);
+    daemon.kill('SIGTERM');
+    expect(await daemon.exited).toMatchObject({ exitCode: 0 });
+  },
+);
+
+it('a series that holds nothing yet is no failure of its verification', TIMEOUT, async () => {
+  await using scratch = scratchFolder();
+  await using remote = await startRemote('local');
+  const env = backupEnv(createSqlite(scratch), remote, scratch, {
+    BACKUP_SCHEDULE: NEVER,
+    VERIFY_SCHEDULE: '* * * * * *',
+    HEALTH_PORT: '0',
+  });
+  await using daemon = startDbstash([], env);
+  await daemon.waitForLog(/verification succeeded/, 60_000);
+  expect(daemon.stderr()).not.toContain('"level":"error"');
+});
+
+it.each([
+  ['once', /VERIFY_SCHEDULE: "once" is no schedule here/],
+  ['61 * * * *', /VERIFY_SCHEDULE: "61 \* \* \* \*" is no schedule: the minute is "61"/],
+])('VERIFY_SCHEDULE=%s is refused', async (VERIFY_SCHEDULE, message) => {
+  await using scratch = scratchFolder();
+  await using remote = await startRemote('local');
+  const env = backupEnv(createSqlite(scratch), remote, scratch, { VERIFY_SCHEDULE });
+  const run = await runDbstash(['config'], env);
+  expect([run.exitCode, run.stdout]).toEqual([2, expect.stringMatching(message)]);
+});
