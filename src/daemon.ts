@@ -7,7 +7,7 @@ import { startServer } from './http/server.ts';
 import { awaitDatabase } from './jobs/awaitDatabase.ts';
 import { createLooks } from './jobs/looks.ts';
 import { createMemory, type Memory } from './jobs/memory.ts';
-import { runBackup } from './jobs/run.ts';
+import { type OpenSession, runBackup } from './jobs/run.ts';
 import type { Host, Session } from './jobs/session.ts';
 import { openSession } from './jobs/session.ts';
 import { createTries } from './jobs/tries.ts';
@@ -24,15 +24,36 @@ export async function runDaemon(host: Host): Promise<number> {
   const { port } = config.health;
   await using _server = port === 0 ? undefined : await startServer({ ...config.health, ...host, read: memory.read });
   await using sessions = keepSession(host);
+  const turns = createTurns(host, schedule, memory, sessions.open);
+  logNext(host, schedule);
+  turns.start();
+  await Promise.all([runSchedule(schedule, turns.tick, { clock, signal }), verifyOnSchedule(host, memory)]);
+  const last = await turns.end();
+  logger.info(`stopped: ${signal.aborted ? describeError(signal.reason) : 'no further backup is due'}`);
+  return last?.outcome === 'interrupted' ? last.exitCode : EXIT.ok;
+}
+
+/** Runs, and looks at the remotes between them: never two of these at once. */
+interface Turns {
+  /** Does what is to be done before the first due time. */
+  start(): void;
+  /** A run is due. */
+  tick(): void;
+  /** Waits for what is going on; the report of the run, if it is one. */
+  end(): Promise<Report | undefined>;
+}
+
+function createTurns(host: Host, schedule: Schedule, memory: Memory, open: OpenSession): Turns {
+  const { config, logger, clock, signal } = host;
   const tries = createTries(host);
-  const looks = createLooks(host, { memory, open: sessions.open, onFirst: () => void catchUp() });
+  const looks = createLooks(host, { memory, open, onFirst: () => void catchUp() });
   let current: Promise<Report | undefined> | undefined;
   const run = async (isEarly: boolean): Promise<Report | undefined> => {
     await looks.stop();
     if (isEarly) await awaitDatabase(host);
     if (signal.aborted) return undefined;
     await tries.note(clock.now());
-    const report = await runBackup(tellMemory(host, memory), sessions.open);
+    const report = await runBackup(tellMemory(host, memory), open);
     if (report.outcome === 'interrupted') await tries.forget();
     remember(host, memory, report);
     return report;
@@ -61,14 +82,12 @@ export async function runDaemon(host: Host): Promise<number> {
     logger.info(`catches up on the backup that was due at ${due.toISOString()}`);
     begin(true);
   };
-  logNext(host, schedule);
-  if (config.onStart) begin(true);
-  else looks.start();
-  await Promise.all([runSchedule(schedule, tick, { clock, signal }), verifyOnSchedule(host, memory)]);
-  const last = await current;
-  await looks.stop();
-  logger.info(`stopped: ${signal.aborted ? describeError(signal.reason) : 'no further backup is due'}`);
-  return last?.outcome === 'interrupted' ? last.exitCode : EXIT.ok;
+  const end = async () => {
+    const last = await current;
+    await looks.stop();
+    return last;
+  };
+  return { start: () => (config.onStart ? begin(true) : looks.start()), tick, end };
 }
 
 /** Beside the backups, which do not wait for it; one at a time. Ends, when the signal fires, after what is going on. */

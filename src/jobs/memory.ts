@@ -1,6 +1,6 @@
 import type { Config } from '../config/config.ts';
 import type { Connection } from '../core/connection.ts';
-import { createState, noteTime } from '../core/memory.ts';
+import { createState, noteNotificationFailures, noteTime } from '../core/memory.ts';
 import type { RetentionPolicy } from '../core/retention.ts';
 import type { Facts, State } from '../core/state.ts';
 import { engines } from '../engines/index.ts';
@@ -24,6 +24,7 @@ export function createMemory(host: Host, schedule: Schedule): Memory {
     read: () => {
       const now = clock.now();
       state = noteTime(state, schedule.next(now), previousDue(new Date(now.getTime() + 1)));
+      state = noteNotificationFailures(state, host.notifier.failures());
       return { state, now };
     },
     note: (change) => {
