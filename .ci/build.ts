@@ -15,7 +15,7 @@ await rm(outdir, { recursive: true, force: true });
 
 await build({
   absWorkingDir: root,
-  entryPoints: { dbstash: 'src/main.ts' },
+  entryPoints: { dbstash: 'src/entry.ts' },
   outdir,
   // The clients of MongoDB, Redis and SSH are larger than all the rest, and are read only where they are needed.
   splitting: true,

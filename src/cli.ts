@@ -4,15 +4,16 @@ import { type CommandRow, type Edge, type Options, withSession } from './command
 import { runCheck } from './commands/check.ts';
 import { runConfig } from './commands/config.ts';
 import { runDownload } from './commands/download.ts';
+import { runHealth } from './commands/health.ts';
 import { runList } from './commands/list.ts';
+import { runNotifyTest } from './commands/notifyTest.ts';
 import { runPrune } from './commands/prune.ts';
 import { runRestore } from './commands/restore.ts';
+import { runStart } from './commands/start.ts';
 import { runVerify, withLevel } from './commands/verify.ts';
-import { parseConfig } from './config/config.ts';
 import { variables } from './config/variables.ts';
 import { ConfigError, EXIT } from './core/errors.ts';
 import { parseBoolean } from './core/units.ts';
-import { runDaemon } from './daemon.ts';
 import { parseSchedule } from './schedule.ts';
 
 const JSON_OPTION = ['--json', 'print JSON on standard output'] as const;
@@ -24,7 +25,7 @@ export const commands: readonly CommandRow[] = [
     summary: 'back up when BACKUP_SCHEDULE says so (the default command)',
     example: 'BACKUP_SCHEDULE="0 2 * * *" dbstash start',
     exitCodes: '0 stopped while idle; 143 or 130 stopped during a run; with BACKUP_SCHEDULE=once as backup',
-    run: async ({ edge, source }) => runDaemon(edge.createHost(parseConfig(source))),
+    run: runStart,
   },
   {
     name: 'backup',
@@ -96,12 +97,30 @@ export const commands: readonly CommandRow[] = [
     run: (call) => withSession(call, runCheck),
   },
   {
+    name: 'notify-test',
+    summary: 'send a test message to every channel that is configured, whatever NOTIFY_ON says',
+    options: [JSON_OPTION],
+    example: 'dbstash notify-test',
+    exitCodes: '0 all took it; 1 one did not; 2 none is configured',
+    run: runNotifyTest,
+  },
+  {
     name: 'config',
     summary: 'show what is in force and where it came from, secrets masked',
     options: [JSON_OPTION],
     example: 'dbstash config',
     exitCodes: '0 valid; 2 not',
     run: runConfig,
+  },
+  {
+    name: 'health',
+    summary: 'ask the daemon of this container whether all is well, as the health check of its image does',
+    options: [
+      ['--ready', 'ask for the whole truth, from the catalog (/readyz), and not only for what a restart may mend'],
+    ],
+    example: 'docker exec backup dbstash health --ready',
+    exitCodes: '0 healthy, or there is no server to ask (HEALTH_PORT=0); 1 not, and why',
+    run: ({ edge, source, options }) => runHealth(source, options.ready === true, edge.print),
   },
 ];
 

@@ -1,11 +1,16 @@
 import { access } from 'node:fs/promises';
+import { findMissed } from './core/catchUp.ts';
 import { describeError, EXIT } from './core/errors.ts';
+import { noteReport, noteSkippedTick, noteStart } from './core/memory.ts';
 import type { Report } from './core/report.ts';
-import { readCatalogs } from './jobs/catalogs.ts';
-import { warnOfOrphans } from './jobs/orphans.ts';
+import { startServer } from './http/server.ts';
+import { awaitDatabase } from './jobs/awaitDatabase.ts';
+import { createLooks } from './jobs/looks.ts';
+import { createMemory, type Memory } from './jobs/memory.ts';
 import { runBackup } from './jobs/run.ts';
 import type { Host, Session } from './jobs/session.ts';
-import { at, openSession } from './jobs/session.ts';
+import { openSession } from './jobs/session.ts';
+import { createTries } from './jobs/tries.ts';
 import { parseSchedule, runSchedule, type Schedule } from './schedule.ts';
 
 /** Backs up when the schedule says so, until the host's signal fires. Returns the exit code. */
@@ -13,33 +18,71 @@ export async function runDaemon(host: Host): Promise<number> {
   const { config, logger, clock, signal } = host;
   const schedule = parseSchedule(config.schedule, config.timeZone);
   if (schedule.isOnce) return (await backupOnce(host)).exitCode;
+  const memory = createMemory(host, schedule);
+  const { port } = config.health;
+  await using _server = port === 0 ? undefined : await startServer({ ...config.health, ...host, read: memory.read });
   await using sessions = keepSession(host);
-  const look = new AbortController();
-  let looking = Promise.resolve();
-  let current: Promise<Report> | undefined;
-  let skipped = 0;
+  const tries = createTries(host);
+  const looks = createLooks(host, { memory, open: sessions.open, onFirst: () => void catchUp() });
+  let current: Promise<Report | undefined> | undefined;
+  const run = async (isEarly: boolean): Promise<Report | undefined> => {
+    await looks.stop();
+    if (isEarly) await awaitDatabase(host);
+    if (signal.aborted) return undefined;
+    await tries.note(clock.now());
+    const report = await runBackup(tellMemory(host, memory), sessions.open);
+    if (report.outcome === 'interrupted') await tries.forget();
+    remember(host, memory, report);
+    return report;
+  };
+  const begin = (isEarly: boolean) => {
+    memory.note((state) => noteStart(state, '', clock.now()));
+    current = run(isEarly).finally(() => {
+      current = undefined;
+      if (signal.aborted) return;
+      logNext(host, schedule);
+      looks.start();
+    });
+  };
   const tick = () => {
-    if (current) {
-      skipped += 1;
-      logger.warn('skipped: the run before is still going on', { skipped });
-      return;
-    }
-    look.abort();
-    current = looking
-      .then(() => runBackup(host, sessions.open))
-      .finally(() => {
-        current = undefined;
-        if (!signal.aborted) logNext(host, schedule);
-      });
+    if (!current) return begin(false);
+    memory.note(noteSkippedTick);
+    const { skippedTicks: skipped } = memory.read().state.totals;
+    logger.warn('skipped: the run before is still going on', { skipped });
+  };
+  const catchUp = async () => {
+    if (!config.catchUp) return;
+    const triedAt = await tries.last();
+    const { state, now } = memory.read();
+    const due = findMissed(state, triedAt, now);
+    if (!due || current || signal.aborted) return;
+    logger.info(`catches up on the backup that was due at ${due.toISOString()}`);
+    begin(true);
   };
   logNext(host, schedule);
-  if (config.onStart) tick();
-  else looking = reportOrphans(host, sessions.open, AbortSignal.any([signal, look.signal]));
+  if (config.onStart) begin(true);
+  else looks.start();
   await runSchedule(schedule, tick, { clock, signal });
   const last = await current;
-  await looking;
+  await looks.stop();
   logger.info(`stopped: ${signal.aborted ? describeError(signal.reason) : 'no further backup is due'}`);
   return last?.outcome === 'interrupted' ? last.exitCode : EXIT.ok;
+}
+
+/** The host, where a run that begins is noted. */
+function tellMemory(host: Host, memory: Memory): Host {
+  const { notifier, clock } = host;
+  const started: typeof notifier.started = (...about) => {
+    memory.note((state) => noteStart(state, about[0], clock.now()));
+    notifier.started(...about);
+  };
+  return { ...host, notifier: { ...notifier, started } };
+}
+
+function remember({ redact }: Host, memory: Memory, report: Report): void {
+  const { error, warnings } = report;
+  const shown = { ...report, error: error === undefined ? undefined : redact(error), warnings: warnings.map(redact) };
+  memory.note((state) => noteReport(state, shown));
 }
 
 /** One run. */
@@ -68,22 +111,6 @@ function keepSession(host: Host): AsyncDisposable & { open: (signal: AbortSignal
     },
     [Symbol.asyncDispose]: close,
   };
-}
-
-/** Looks for what dead runs left, once. The first run, which looks itself, does not wait for it: `signal` then fires. */
-async function reportOrphans(
-  { logger }: Host,
-  open: (signal: AbortSignal) => Promise<Session>,
-  signal: AbortSignal,
-): Promise<void> {
-  try {
-    const session = await open(signal);
-    for (const { place, catalog } of await readCatalogs(session, signal))
-      warnOfOrphans({ session: at(session, place), logger }, catalog);
-  } catch (error) {
-    if (!signal.aborted)
-      logger.warn(`the remote could not be looked at, the next run will try again: ${describeError(error)}`);
-  }
 }
 
 function logNext({ logger, clock }: Host, schedule: Schedule): void {

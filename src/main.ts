@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { createInterface } from 'node:readline/promises';
 import { runCli } from './cli.ts';
 import type { Edge } from './commands/call.ts';
@@ -50,18 +51,22 @@ function createHost(config: Config): Host {
   });
   complain = logger.error;
   for (const warning of config.warnings) logger.warn(warning);
-  return {
+  const around = {
     config,
     env: process.env,
     clock: systemClock,
     logger,
+    redact,
+    signal: controller.signal,
+    hostname: hostname(),
+    version,
+  };
+  return {
+    ...around,
     randomHex: (bytes) => randomBytes(bytes).toString('hex'),
     availableBytes: () => process.availableMemory(),
-    signal: controller.signal,
     showProgress: isTerminal && format === 'text' ? showLine : undefined,
-    redact,
-    notifier: createNotifier(),
-    version,
+    notifier: createNotifier(around),
   };
 }
 

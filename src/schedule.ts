@@ -1,4 +1,5 @@
 import { Cron, type CronOptions } from 'croner';
+import { toString as describeCron } from 'cronstrue';
 import type { Clock } from './core/clock.ts';
 import { ConfigError } from './core/errors.ts';
 
@@ -8,9 +9,11 @@ export interface Schedule {
   readonly isOnce: boolean;
   /** The first due time later than `after`. */
   next(after: Date): Date | undefined;
+  /** The latest due time earlier than `before`; undefined where there was none for forty years. */
+  previous(before: Date): Date | undefined;
 }
 
-const ONCE: Schedule = { isOnce: true, next: () => undefined };
+const ONCE: Schedule = { isOnce: true, next: () => undefined, previous: () => undefined };
 
 const NICKNAMES = ['@hourly', '@daily', '@midnight', '@weekly', '@monthly', '@yearly', '@annually'];
 /** The fields from the right: the one for seconds may be absent. */
@@ -39,13 +42,35 @@ export function parseSchedule(text: string, timeZone: string): Schedule {
   if (parts.length === 1 && parts[0]?.toLowerCase() === 'once') return ONCE;
   if (parts.length === 0) throw new ConfigError(`the schedule is empty; right is ${FORMS}`);
   const crons = parts.map((part) => parsePattern(part, timeZone));
-  return { isOnce: false, next: (after) => earliest(crons.map((cron) => cron.nextRun(after))) };
+  const next = (after: Date) => earliest(crons.map((cron) => cron.nextRun(after)));
+  return { isOnce: false, next, previous: (before) => latestBefore(before, next) };
 }
 
 const FORMS = `5 fields (minute hour day month weekday), 6 with seconds first, ${NICKNAMES.join(', ')}, or "once" alone`;
 
 const earliest = (dates: readonly (Date | null)[]): Date | undefined =>
   dates.filter((date) => date !== null).sort((a, b) => a.getTime() - b.getTime())[0];
+
+const FURTHEST_MS = 40 * 366 * 86_400_000;
+
+/** By `next` alone, so that both know the same due times: first how far back there is one, then halving what is between. */
+function latestBefore(before: Date, next: Schedule['next']): Date | undefined {
+  const end = before.getTime();
+  const dueAfter = (ms: number) => next(new Date(ms))?.getTime() ?? Number.POSITIVE_INFINITY;
+  let back = 1000;
+  while (dueAfter(end - back) >= end) {
+    if (back > FURTHEST_MS) return undefined;
+    back *= 2;
+  }
+  let [found, none] = [dueAfter(end - back), end];
+  while (none - found > 1) {
+    const middle = Math.floor((found + none) / 2);
+    const due = dueAfter(middle);
+    if (due < end) found = due;
+    else none = middle;
+  }
+  return new Date(found);
+}
 
 function requireTimeZone(timeZone: string): void {
   try {
@@ -84,6 +109,35 @@ function describeFault(text: string, index: number): string | undefined {
   } catch {
     return `the ${field?.name} is ${JSON.stringify(text)}; right is ${field?.range}, *, a range a-b, a step */n, or a list of these`;
   }
+}
+
+/** What a schedule that `parseSchedule` has accepted says, in English. */
+export function describeSchedule(text: string, timeZone: string): string {
+  const parts = text.split(';').map((part) => part.trim());
+  return `${parts
+    .filter((part) => part !== '')
+    .map(describePattern)
+    .join('; ')} (${timeZone})`;
+}
+
+function describePattern(pattern: string): string {
+  if (pattern.toLowerCase() === 'once') return 'Once, at start';
+  try {
+    // Where both name days either is enough, as in every cron.
+    return describeCron(pattern, { use24HourTimeFormat: true }).replace(
+      / of the month, and (on|only on) /,
+      ' of the month, or $1 ',
+    );
+  } catch {
+    return pattern;
+  }
+}
+
+/** The first `count` due times later than `after`. */
+export function listDueTimes(schedule: Schedule, after: Date, count: number): readonly Date[] {
+  const times: Date[] = [];
+  for (let due = schedule.next(after); due && times.length < count; due = schedule.next(due)) times.push(due);
+  return times;
 }
 
 /** Wall time is looked at again after so long: timers end at 24.8 days, and clocks are set. */

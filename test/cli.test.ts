@@ -318,8 +318,8 @@ describeWith(['sqlite3', 'rclone'], 'the commands', () => {
     const run = await runDbstash(['check'], env);
     expect(run, run.stderr).toMatchObject({ exitCode: 0 });
     const rows = run.stdout.trimEnd().split('\n');
-    expect(rows).toHaveLength(4);
-    for (const row of rows) expect(row).toMatch(/^ {2}ok {2}\S/);
+    expect(rows).toHaveLength(10);
+    for (const row of rows) expect(row).toMatch(/^ {2}(ok {2}|info)\s+\S/);
     expect(await remote.list()).toEqual(before);
     expect(readdirSync(join(scratch.path, 'tmp')).filter((name) => name.startsWith('work-'))).toEqual([]);
 

@@ -375,6 +375,62 @@ describe('a schedule when clocks change', () => {
       );
     });
   }
+
+  for (const timeZone of ['UTC', 'Europe/Berlin', 'America/New_York']) {
+    it(`looks back to the time that cron-parser was due last in ${timeZone}, outside what spring skips`, () => {
+      const skip = timeZone === 'UTC' ? Number.NaN : Date.parse(CHANGES[timeZone as keyof typeof CHANGES].spring);
+      fc.assert(
+        fc.property(arbPattern, fc.integer({ min: 0, max: 364 * 24 * 3600 }), (fields, second) => {
+          const before = Date.parse('2025-01-02T00:00:00Z') + second * SECOND_MS;
+          const pattern = fields.join(' ');
+          const currentDate = new Date(before);
+          const expected = CronExpressionParser.parse(pattern, { currentDate, tz: timeZone }).prev().getTime();
+          const found = parseSchedule(pattern, timeZone).previous(currentDate)?.getTime() ?? 0;
+          // At a change of clocks the two differ: see above.
+          fc.pre(![expected, found].some((at) => Math.abs(at - skip) <= 25 * HOUR_MS));
+          expect(new Date(found).toISOString()).toBe(new Date(expected).toISOString());
+        }),
+        { numRuns: 300 },
+      );
+    });
+  }
+
+  it('F14: looks back to the very times that it looks forward to, also where clocks change', () => {
+    const changes = Object.entries(CHANGES).flatMap(([zone, { spring, autumn }]) =>
+      [spring, autumn].map((change) => ({ zone, at: Date.parse(change) })),
+    );
+    const arbChange = fc.constantFrom(...changes);
+    fc.assert(
+      fc.property(arbPattern, arbChange, fc.integer({ min: -30, max: 30 }), (fields, { zone, at }, hours) => {
+        const schedule = parseSchedule(fields.join(' '), zone);
+        const before = new Date(at + hours * HOUR_MS);
+        const due = schedule.previous(before);
+        expect(due && due < before).toBe(true);
+        expect(schedule.next(due!)!.getTime()).toBeGreaterThanOrEqual(before.getTime());
+        expect(schedule.next(new Date(due!.getTime() - 1))).toEqual(due);
+      }),
+      { numRuns: 200 },
+    );
+  });
+});
+
+describe('the latest due time', () => {
+  it.each([
+    ['0 2 * * *', '2026-02-07T02:00:00.000Z', '2026-02-06T02:00:00.000Z'],
+    ['0 2 * * *', '2026-02-07T02:00:00.001Z', '2026-02-07T02:00:00.000Z'],
+    ['*/5 * * * * *', '2026-02-07T02:00:03Z', '2026-02-07T02:00:00.000Z'],
+    ['* * * * * *', '2026-02-07T02:00:03.500Z', '2026-02-07T02:00:03.000Z'],
+    ['0 2 * * *; 0 14 * * *', '2026-02-07T13:00:00Z', '2026-02-07T02:00:00.000Z'],
+    ['0 0 29 2 *', '2027-01-01T00:00:00Z', '2024-02-29T00:00:00.000Z'],
+    ['0 0 1 1 *', '2026-01-01T00:00:00Z', '2025-01-01T00:00:00.000Z'],
+    ['* * 3 1 1 *', '2026-02-07T00:00:00Z', '2026-01-01T03:59:59.000Z'],
+  ])('of %j before %s is %s', (text, before, due) => {
+    expect(parseSchedule(text, 'UTC').previous(new Date(before))?.toISOString()).toBe(due);
+  });
+
+  it('is none where the schedule is once', () => {
+    expect(parseSchedule('once', 'UTC').previous(new Date())).toBeUndefined();
+  });
 });
 
 /** A clock that stands still until told. `set` changes what it shows and leaves timers alone, as setting a real one does. */

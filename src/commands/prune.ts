@@ -7,7 +7,8 @@ import { forSeries } from '../jobs/sources.ts';
 import { type Call, toJson } from './call.ts';
 
 export async function runPrune(session: Session, { edge, options }: Call): Promise<number> {
-  const isDryRun = options.dryRun === true;
+  // The flag is that of DRY_RUN, too.
+  const isDryRun = session.host.config.dryRun;
   const parts: Pruned[] = [];
   const failures: unknown[] = [];
   for (const { place, series } of await listPrunable(session, session.host.signal)) {

@@ -15,6 +15,10 @@ import { type Call, type Edge, type Options, printText } from './call.ts';
 export async function runRestore({ edge, source, options, args: [argument] }: Call): Promise<number> {
   const time = parseTime(options.at);
   const config = parseConfig(source);
+  if (config.dryRun)
+    throw new ConfigError(
+      'DRY_RUN: a restore has no dry run, and nothing was restored; right is false, or `list` to look',
+    );
   const uri = typeof options.to === 'string' ? options.to : config.restoreUri;
   const isRun = typeof options.run === 'string';
   const connection = isRun ? config.connection : chooseTarget(config, uri, options.database, source.cwd);

@@ -53,11 +53,14 @@ function maskArgs(text: string): string {
   const redact = createRedactor([]);
   try {
     const args = split(text);
-    return join(args.map((arg, index) => redact(maskArg(arg, args[index - 1]))));
+    return join(args.map((arg, index) => redact(maskLogin(maskArg(arg, args[index - 1])))));
   } catch {
     return MASK;
   }
 }
+
+/** Also where the password is not encoded as it should be. */
+const maskLogin = (arg: string): string => arg.replaceAll(/(:\/\/[^/@:\s]*:).*@/g, `$1${MASK}@`);
 
 function maskArg(arg: string, before: string | undefined): string {
   const [, flag = '', value] = /^--([\w-]+)(?:=(.*))?$/s.exec(arg) ?? [];

@@ -72,7 +72,9 @@ export function secretsOfUri(text: string | undefined): string[] {
   try {
     const { password, params } = parseDatabaseUri(text ?? '');
     const secrets = Object.entries(params).filter(([key]) => isSecretKey(key));
-    return [...(password === undefined ? [] : [password]), ...secrets.map(([, value]) => value)];
+    // As it is written, too: who encodes more, or less, than is needed has another text.
+    const [, raw] = /^[^:]+:\/\/[^/?#@:]*:([^@/?#]*)@/.exec((text ?? '').trim()) ?? [];
+    return [...(password === undefined ? [] : [password]), ...(raw ? [raw] : []), ...secrets.map(([, value]) => value)];
   } catch {
     return [];
   }

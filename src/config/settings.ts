@@ -26,6 +26,17 @@ export function readSettings(from: Surroundings, notes: Notes): Settings {
   ) as Settings;
 }
 
+/** The values of a few variables, as above; no other is looked at. */
+export function readValues<N extends VariableName>(
+  names: readonly N[],
+  from: Surroundings,
+  notes: Notes,
+): Pick<Values, N> {
+  const some = variables.filter(({ name }) => names.some((one) => one === name));
+  const settings = Object.fromEntries(some.map((variable) => [variable.name, readSetting(variable, from, notes)]));
+  return parseSome(some, settings, notes) as Pick<Values, N>;
+}
+
 function readSetting(variable: Variable, { env, flags, cwd }: Surroundings, notes: Notes): Setting {
   const { name } = variable;
   const before = notes.problems.length;
@@ -48,6 +59,8 @@ function readSetting(variable: Variable, { env, flags, cwd }: Surroundings, note
 /** Blank counts as unset. */
 const isSet = (text: string | undefined): text is string => text !== undefined && text.trim() !== '';
 
+const UNSET: Setting = { text: undefined, source: 'default' };
+
 const unset = (variable: Variable): Setting => ({ text: variable.default, source: 'default' });
 
 function readFile(name: VariableName, path: string, notes: Notes): Setting | undefined {
@@ -61,13 +74,16 @@ export const isFromKubernetes = (name: string, text: string): boolean =>
   (name.endsWith('_PORT') && /^(tcp|udp|sctp):\/\//.test(text));
 
 /** The values of all settings. One that is wrong is noted and replaced by its default, so that all can be told at once. */
-export function parseSettings(settings: Settings, notes: Notes): Values {
-  const parsed = variables.map(({ name, parse, default: fallback }) => {
-    const { text, source } = settings[name];
+export const parseSettings = (settings: Settings, notes: Notes): Values =>
+  parseSome(variables, settings, notes) as Values;
+
+function parseSome(some: readonly Variable[], settings: Partial<Settings>, notes: Notes): Partial<Values> {
+  const parsed = some.map(({ name, parse, default: fallback }) => {
+    const { text, source } = settings[name] ?? UNSET;
     const value = text === undefined ? undefined : attempt(describeName(name, source), notes, () => parse(text));
     return [name, value ?? (fallback === undefined ? undefined : parse(fallback))];
   });
-  return Object.fromEntries(parsed) as Values;
+  return Object.fromEntries(parsed);
 }
 
 /** `BACKUP_TIMEOUT`, with the place where it can be mended if that is not the environment. */

@@ -50,6 +50,15 @@ export class LockedError extends DbstashError {
 /** A total or a stall timeout has passed. */
 export class TimeoutError extends DbstashError {}
 
+/** What failed of several databases; the cause of the error that a run over them ends with. */
+export class DatabaseErrors extends AggregateError {
+  readonly failures: readonly { readonly database: string; readonly error: unknown }[];
+  constructor(failures: DatabaseErrors['failures']) {
+    super(failures.map(({ error }) => error));
+    this.failures = failures;
+  }
+}
+
 export type StopSignal = 'SIGINT' | 'SIGTERM' | 'SIGHUP';
 
 /** A signal asked us to stop; `exitCode` is 128 + its number, with a hang-up taken for SIGTERM. */
@@ -61,9 +70,16 @@ export class InterruptedError extends DbstashError {
   }
 }
 
-/** What a tool or a server says where the same call will fail the same way: login, rights, versions, names. */
-const PERMANENT =
-  /authentication failed|access denied|no pg_hba\.conf entry|WRONGPASS|NOAUTH|NOPERM|permission denied|does not exist|unknown database|certificate verify failed|is not installed|version mismatch|the login may not read/i;
+/** What a tool, a server or a storage says where the same call will fail the same way: login, rights, versions, names. */
+const PERMANENT = new RegExp(
+  [
+    'authentication failed|access ?denied|no pg_hba\\.conf entry|WRONGPASS|NOAUTH|NOPERM|permission denied|not authorized',
+    'command denied|is not allowed to connect|not permitted to log in|the login may not|privilege\\(?s?\\)? for this operation',
+    'does not exist|unknown database|certificate verify failed|is not installed|version mismatch',
+    '\\bforbidden\\b|status ?code: 40[13]|InvalidAccessKeyId|SignatureDoesNotMatch|NoSuchBucket',
+  ].join('|'),
+  'i',
+);
 
 /** Whether the same again may go better: of several failures, whether one of them may. */
 export function isWorthRetrying(error: unknown): boolean {

@@ -10,13 +10,14 @@ const MIN_LINE_LENGTH = 12;
 const MIN_BASE64_LENGTH = 6;
 
 /**
- * Masks every one of `secrets` of at least four characters: as it is, in base64 at any place of a longer text, and
+ * Masks every one of `secrets` of at least four characters: as it is, in base64 at any place of a longer text (there also
+ * percent-encoded, or escaped as in JSON), and
  * percent-encoded, escaped as in JSON, or quoted for a shell or SQL. Passwords in URIs, `password=...` and the like
  * are masked whether they are known or not.
  */
 export function createRedactor(secrets: readonly string[]): Redactor {
   const known = new Set(secrets.flatMap(withLines).filter((secret) => secret.length >= MIN_SECRET_LENGTH));
-  const forms = [...new Set([...known].flatMap((secret) => [secret, ...base64Forms(secret)]))];
+  const forms = [...new Set([...known].flatMap((secret) => [secret, ...spellings(secret).flatMap(base64Forms)]))];
   const loose = [...known].filter((secret) => !PLAIN.test(secret)).map(loosePattern);
   return (text) => {
     const spans = [
@@ -64,6 +65,16 @@ function withLines(secret: string): string[] {
   const lines = secret.split(/[\r\n]+/).filter((line) => line.length >= MIN_LINE_LENGTH && !line.startsWith('-----'));
   return [secret, ...lines];
 }
+
+/** As it may stand in a text that is then put into base64 as a whole: a URI, a connection string, JSON. */
+const spellings = (secret: string): string[] => [
+  ...new Set([
+    secret,
+    encodeURIComponent(secret.toWellFormed()),
+    secret.replaceAll('"', '""'),
+    JSON.stringify(secret).slice(1, -1),
+  ]),
+];
 
 /** Alone, and the part that is the same whatever stands before and after it; with either alphabet. */
 function base64Forms(secret: string): string[] {

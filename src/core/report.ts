@@ -9,6 +9,12 @@ export interface StoredBackup extends Manifest {
   readonly remotes: readonly string[];
 }
 
+/** Of several databases one that has no backup. */
+export interface DatabaseFailure {
+  readonly database: string;
+  readonly error: string;
+}
+
 /** What one run did. The same fields whether it went well or not. Times are UTC, durations milliseconds. */
 export interface Report {
   readonly run: string;
@@ -18,6 +24,8 @@ export interface Report {
   readonly startedAt: Date;
   readonly durationMs: number;
   readonly backups: readonly StoredBackup[];
+  /** Of a run over several databases: those that have no backup. */
+  readonly failures: readonly DatabaseFailure[];
   /** Paths of backups that retention removed. */
   readonly removed: readonly string[];
   readonly warnings: readonly string[];

@@ -7,7 +7,7 @@ import type { Outcome } from './report.ts';
  */
 export interface State {
   readonly facts: Facts;
-  /** The run that is going on. */
+  /** The run that is going on; its id is empty as long as it waits, for a database that is still starting say. */
   readonly running: { readonly run: string; readonly startedAt: Date } | undefined;
   /** The first due time to come; undefined where there is none. */
   readonly nextDue: Date | undefined;
@@ -34,6 +34,10 @@ export interface Facts {
   readonly schedule: string;
   readonly timeZone: string;
   readonly graceMs: number;
+  /** The latest due time earlier than `before`, by the schedule. */
+  readonly previousDue: (before: Date) => Date | undefined;
+  /** The databases that must be backed up; none where the server is asked for them at each run (`DB_NAME=*`). */
+  readonly expected: readonly Pick<SeriesState, 'series' | 'database'>[];
   readonly mode: string;
   readonly compression: string | undefined;
   readonly isEncrypted: boolean;
@@ -62,7 +66,7 @@ export interface RemoteState {
   readonly fault: string | undefined;
   /** How many runs in a row committed somewhere, and not here. */
   readonly missedRuns: number;
-  /** Only those of this configuration. */
+  /** Only those of this configuration; those that are expected also where nothing of them is there. */
   readonly series: readonly SeriesState[];
 }
 

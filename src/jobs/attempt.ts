@@ -1,4 +1,4 @@
-import { DumpError, describeError, LockedError, RemoteError, VerifyError } from '../core/errors.ts';
+import { DatabaseErrors, DumpError, describeError, LockedError, RemoteError, VerifyError } from '../core/errors.ts';
 import { createScratch } from '../process/scratch.ts';
 import { openTunnel } from '../ssh.ts';
 import { backup } from './backup.ts';
@@ -110,15 +110,17 @@ function joinFailures(failures: readonly Failure[], count: number, untried: read
   const parts = failures.map(({ source, error }) => `${source.database}: ${describeError(error)}`);
   const rest = untried.length > 0 ? `; not tried: ${untried.map(({ database }) => database).join(', ')}` : '';
   const message = `${failures.length} of ${count} databases failed: ${parts.join('; ')}${rest}`;
+  const named = failures.map(({ source: { database }, error }) => ({ database, error }));
+  const skipped = untried.map(({ database }) => ({ database, error: new DumpError('not tried') }));
   const Kind = [LockedError, RemoteError, VerifyError].find((kind) =>
     failures.every(({ error }) => error instanceof kind),
   );
-  return new (Kind ?? DumpError)(message, { cause: new AggregateError(failures.map(({ error }) => error)) });
+  return new (Kind ?? DumpError)(message, { cause: new DatabaseErrors([...named, ...skipped]) });
 }
 
 async function execute(attempt: Attempt, session: Session, source: Source, lock: RunLock): Promise<Result> {
   const { clock, config, randomHex, logger, showProgress } = session.host;
-  const warn = (message: string) => attempt.warn(message, logger);
+  const warn = (message: string) => attempt.warn(message, logger, session.series);
   await using scratch = await createScratch(config.tempDir, `${attempt.id}-${randomHex(2)}`);
   using stall = watchStall(clock, config.stallTimeoutMs, () => scratch.size());
   using progress = createProgress(clock, logger, showProgress, stall.touch);

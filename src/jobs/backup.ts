@@ -12,7 +12,7 @@ import { type Facts, inspectDatabase } from './inspect.ts';
 import { warnOfOrphans } from './orphans.ts';
 import { pruneAfterBackup } from './prune.ts';
 import type { Result, Run } from './run.ts';
-import { at } from './session.ts';
+import { at, type Session } from './session.ts';
 import { type Stored, upload } from './upload.ts';
 
 /**
@@ -27,7 +27,7 @@ export async function backup(run: Run): Promise<Result> {
   const id = createId(run.startedAt, session.host.randomHex(3));
   const dump = await prepareDump(run, plan);
   const files = dump.kind === 'folder' ? dump.files.map(({ path }) => path) : undefined;
-  const claims = await claimName(run, { id, base: renderBase(run), extension: extensionOf(run, plan), files });
+  const claims = await claimName(run, { id, base: renderBase(run), extension: extensionOf(session, plan), files });
   for (const { place, catalog } of claims) warnOfOrphans({ ...run, session: at(session, place) }, catalog, id);
   const { manifest, holders } = await commitOrDiscard(run, claims, async () => {
     const { stored, failures } = await upload(run, plan, dump, claims, facts.server);
@@ -45,7 +45,8 @@ export async function backup(run: Run): Promise<Result> {
   return { backups: [{ ...manifest, remotes: holders.map(({ place }) => place.remote.title) }], removed };
 }
 
-function renderBase({ session, startedAt }: Run): string {
+/** The name without its extension. */
+export function renderBase({ session, startedAt }: Pick<Run, 'session' | 'startedAt'>): string {
   const { config, randomHex } = session.host;
   const { connection, template, timeZone } = config;
   const host = connection.hosts[0]?.host ?? 'localhost';
@@ -59,8 +60,7 @@ function renderBase({ session, startedAt }: Run): string {
   });
 }
 
-function extensionOf(run: Run, plan: DumpPlan): string {
-  const { config } = run.session.host;
+export function extensionOf({ host: { config } }: Session, plan: DumpPlan): string {
   const format = config.mode === 'tar' ? '.tar' : plan.extension;
   return config.extension ?? format + planEncoding(config).extension;
 }
@@ -71,7 +71,10 @@ interface Made extends Pick<Manifest, 'id' | 'artifact'> {
   readonly stored: Stored;
 }
 
-function createManifest(run: Run, { id, artifact, plan, facts, stored }: Made): Manifest {
+export function createManifest(
+  run: Pick<Run, 'id' | 'session' | 'source' | 'startedAt'>,
+  { id, artifact, plan, facts, stored }: Made,
+): Manifest {
   const { host, series, engine } = run.session;
   const { mode, connection } = host.config;
   const { compression, encryption } = planEncoding(host.config);

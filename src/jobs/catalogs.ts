@@ -10,33 +10,46 @@ export interface Found {
   readonly catalog: Catalog;
 }
 
+/** A remote that could not be listed. */
+export interface Unlisted {
+  readonly place: Place;
+  readonly failure: unknown;
+}
+
 const OTHERS_MS = 60_000;
 
 /** What lies on each remote; one that cannot be listed is warned about. Throws where none can. */
 export async function readCatalogs(session: Session, signal: AbortSignal): Promise<readonly Found[]> {
+  const looked = await lookAtPlaces(session, signal);
+  const found = looked.filter((one): one is Found => 'catalog' in one);
+  const unlisted = looked.filter((one): one is Unlisted => 'failure' in one);
+  if (found.length === 0) throw unlisted[0]?.failure;
+  for (const { place, failure } of unlisted)
+    session.host.logger.warn(`a remote is left out: ${place.remote.title}: ${describeError(failure)}`);
+  return found;
+}
+
+/** What lies on each remote, or why it cannot be listed, in their order. Never rejects. */
+export async function lookAtPlaces(session: Session, signal: AbortSignal): Promise<readonly (Found | Unlisted)[]> {
   const { places, host } = session;
   const others = new AbortController();
   // Once one has answered, who asked must not wait for ever for the rest.
-  const readOne = async (place: Place): Promise<Catalog> => {
-    const catalog = await readInTime(session, place, AbortSignal.any([signal, others.signal]));
-    timer ??= host.clock.setTimeout(
-      () => others.abort(new RemoteError(`it did not answer within ${formatDuration(OTHERS_MS)} after another one`)),
-      OTHERS_MS,
-    );
-    return catalog;
+  const lookAt = async (place: Place): Promise<Found | Unlisted> => {
+    try {
+      const catalog = await readInTime(session, place, AbortSignal.any([signal, others.signal]));
+      timer ??= host.clock.setTimeout(
+        () => others.abort(new RemoteError(`it did not answer within ${formatDuration(OTHERS_MS)} after another one`)),
+        OTHERS_MS,
+      );
+      return { place, catalog };
+    } catch (failure) {
+      return { place, failure };
+    }
   };
   let timer: unknown;
-  const results = await Promise.allSettled(places.map(readOne));
+  const looked = await Promise.all(places.map(lookAt));
   host.clock.clearTimeout(timer);
-  const found: Found[] = [];
-  const failures: unknown[] = [];
-  results.forEach((result, index) => {
-    if (result.status === 'fulfilled') found.push({ place: places[index]!, catalog: result.value });
-    else failures.push(new RemoteError(`${places[index]?.remote.title}: ${describeError(result.reason)}`));
-  });
-  if (found.length === 0) throw results.find((result) => result.status === 'rejected')?.reason;
-  for (const failure of failures) host.logger.warn(`a remote is left out: ${describeError(failure)}`);
-  return found;
+  return looked;
 }
 
 /** The catalog of one remote. Throws `RemoteError` where nothing of it comes for the stall timeout. */

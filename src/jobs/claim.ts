@@ -129,7 +129,8 @@ const writeRecord = ({ remote }: Place, { path, content }: Record, signal: Abort
 
 const format = (record: Pending): string => `${JSON.stringify(record, null, 2)}\n`;
 
-function isTaken(catalog: Catalog, artifact: string, ownRecord: string): boolean {
+/** Whether anything lies under a name, compared without case, but for `ownRecord`. */
+export function isTaken(catalog: Pick<Catalog, 'listing'>, artifact: string, ownRecord?: string): boolean {
   const names = [artifact, artifact + PARTIAL_SUFFIX, artifact + MANIFEST_SUFFIX];
   const isPending = (path: string) =>
     path.length > artifact.length && isSameName(path.replace(PENDING_NAME, ''), artifact);

@@ -6,6 +6,7 @@ import { pipeline } from 'node:stream/promises';
 import { type Command, renderCommand } from '../core/command.ts';
 import { DumpError, describeError } from '../core/errors.ts';
 import type { StoredFile } from '../core/manifest.ts';
+import type { Mode } from '../core/mode.ts';
 import { formatBytes } from '../core/units.ts';
 import { DUMP, type DumpPlan, type Examination, type Marks } from '../engines/engine.ts';
 import type { Run } from './run.ts';
@@ -31,7 +32,15 @@ export interface DumpFolder {
 
 /** A tar ends with two blocks of nothing. */
 const TAR_MARKS: Marks = { ends: /\0{1024}$/, title: 'the end of a tar' };
+const CAT: Command = { file: 'cat', args: [DUMP] };
 const TAR: Command = { file: 'tar', args: ['--create', '--file=-', `--directory=${DUMP}`, '.'] };
+
+/** What `prepareDump` and the upload would run, in order; the last one's output is what goes up, where it is no folder. */
+export function describeDump(mode: Mode, plan: DumpPlan): readonly Command[] {
+  const before = [...plan.prepare, plan.dump];
+  if (mode === 'file') return [...before, CAT];
+  return mode === 'tar' ? [...before, TAR] : before;
+}
 
 /** Runs what goes before the upload: in the modes that are no stream, the dump itself. Throws `DumpError`. */
 export async function prepareDump(run: Run, plan: DumpPlan): Promise<Dump> {
@@ -44,7 +53,7 @@ export async function prepareDump(run: Run, plan: DumpPlan): Promise<Dump> {
   if (mode === 'stream') return { kind: 'stream', command: plan.dump, marks: plan.marks, examine: plan.examine };
   await runAll([plan.dump]);
   if (mode === 'file') {
-    return { kind: 'stream', command: { file: 'cat', args: [DUMP] }, marks: plan.marks, examine: plan.examine };
+    return { kind: 'stream', command: CAT, marks: plan.marks, examine: plan.examine };
   }
   if (mode === 'tar') return { kind: 'stream', command: TAR, marks: TAR_MARKS, examine: undefined };
   return await readFolder(folderOf(run.scratch.path));

@@ -45,6 +45,15 @@ export async function inspectDatabase(
   return { tool, server, plan, warnings: [...server.warnings, ...plan.warnings, ...room] };
 }
 
+/** What the login may not read, and what would help; undefined where nothing is known of that kind. */
+export function describeDenied({ unreadable }: Server): string | undefined {
+  if (!unreadable) return undefined;
+  const { names, remedy, isLeftOut } = unreadable;
+  const [first, ...rest] = names;
+  const more = rest.length === 0 ? '' : ` and ${rest.length} more`;
+  return `the login may not read ${first}${more}, ${isLeftOut ? 'which the dump leaves out' : 'where the dump will stop'}: ${remedy}`;
+}
+
 /** Said now, and by `check`, and not after the first byte. */
 function expectFilters({ config, env }: Host): void {
   for (const { file } of planEncoding(config, env.PATH).commands) {

@@ -2,6 +2,7 @@ import { describeError, RemoteError } from '../core/errors.ts';
 import { MANIFEST_SUFFIX, type Pending, parseManifest } from '../core/manifest.ts';
 import type { Logger } from '../logger.ts';
 import type { Catalog, Orphan } from '../remote/catalog.ts';
+import type { UploadAge } from '../remote/unfinished.ts';
 import type { Session } from './session.ts';
 import { ownsSeries } from './sources.ts';
 
@@ -30,15 +31,17 @@ export async function sweepOrphans(
   session: Session,
   catalog: Catalog,
   signal: AbortSignal,
+  ownRun?: string,
 ): Promise<readonly string[]> {
   const removed: string[] = [];
-  const dead = findDead(session, catalog);
+  const dead = findDead(session, catalog, ownRun);
   const unfinished = await findUnfinished(session, dead, signal);
   for (const orphan of dead) {
     const { record, recordPath, objects } = orphan;
     await removeLeft(session, orphan, signal);
+    const age = record.run === ownRun ? 'any' : 'over a day';
     for (const object of record.objects) {
-      if (unfinished.has(object) && !catalog.listing.has(object)) await abortUpload(session, object, signal);
+      if (unfinished.has(object) && !catalog.listing.has(object)) await abortUpload(session, object, age, signal);
     }
     for (const folder of foldersOf(record)) await session.remote.removeFolder(folder, signal);
     await session.remote.remove([recordPath], session.scratch.path, signal);
@@ -47,10 +50,15 @@ export async function sweepOrphans(
   return removed;
 }
 
-/** Those of the series whose run is dead. */
-export function findDead(session: Session, catalog: Catalog): readonly Orphan[] {
+/**
+ * Those of the series whose run is dead. `ownRun` is a run that has just committed: what it still has a record of is of an
+ * earlier try, whose own cleaning up failed.
+ */
+export function findDead(session: Session, catalog: Catalog, ownRun?: string): readonly Orphan[] {
   const now = session.host.clock.now().getTime();
-  return ofSeries(catalog, session).filter(({ record }) => now - Date.parse(record.refreshedAt) > DEAD_AFTER_MS);
+  return ofSeries(catalog, session).filter(
+    ({ record }) => record.run === ownRun || now - Date.parse(record.refreshedAt) > DEAD_AFTER_MS,
+  );
 }
 
 const ofSeries = (catalog: Catalog, session: Session): readonly Orphan[] =>
@@ -109,9 +117,9 @@ async function findUnfinished(
 }
 
 /** Parts of an unfinished upload cost money, not safety: a storage that cannot say is left alone. */
-async function abortUpload(session: Session, object: string, signal: AbortSignal): Promise<void> {
+async function abortUpload(session: Session, object: string, age: UploadAge, signal: AbortSignal): Promise<void> {
   try {
-    if (await session.remote.abortUpload(object, 'over a day', signal))
+    if (await session.remote.abortUpload(object, age, signal))
       session.host.logger.info(`aborted the unfinished upload of ${object}`);
   } catch (error) {
     session.host.logger.debug(`unfinished uploads of ${object} could not be looked for: ${describeError(error)}`);

@@ -2,7 +2,7 @@ import { describeError, RemoteError } from '../core/errors.ts';
 import { MANIFEST_SUFFIX, type Manifest, type Pending, pendingPath } from '../core/manifest.ts';
 import { isRetentionOff, planRetention, type RetentionPlan } from '../core/retention.ts';
 import { lockSeries, readHeldBackups } from '../lock.ts';
-import { type Backup, type Catalog, objectsOf, storedObjects } from '../remote/catalog.ts';
+import { type Backup, type Catalog, type Orphan, objectsOf, storedObjects } from '../remote/catalog.ts';
 import { readCatalogs, readInTime } from './catalogs.ts';
 import { findDead, removeLeft, sweepOrphans } from './orphans.ts';
 import type { Run } from './run.ts';
@@ -80,7 +80,7 @@ export async function prune(session: Session, isDryRun: boolean, signal: AbortSi
       session.host.logger.warn(`nothing is pruned: ${other}`);
       return { keep: [...plan.keep, ...plan.remove], remove: [], sweep: [], removed: [] };
     }
-    const sweep = findDead(session, catalog).flatMap(({ objects, recordPath }) => [...objects, recordPath]);
+    const sweep = findDead(session, catalog).flatMap(pathsOf);
     if (isDryRun) return { ...plan, sweep, removed: [] };
     const removed = await removeBackups(session, catalog, plan, stop);
     const swept = await sweepOrphans(session, catalog, stop);
@@ -89,6 +89,31 @@ export async function prune(session: Session, isDryRun: boolean, signal: AbortSi
     await lease?.release();
   }
 }
+
+/** What would follow on a backup that is not made yet. */
+export interface Preview extends Verdicts {
+  readonly sweep: readonly string[];
+  /** Why nothing would go. */
+  readonly obstacle: string | undefined;
+}
+
+/** What `pruneAfterBackup` would do behind a backup of that manifest. Pure. */
+export function previewPrune(session: Session, catalog: Catalog, manifest: Manifest): Preview {
+  const upcoming: Backup = { manifest, path: manifest.artifact, state: 'good', reason: undefined, verdict: undefined };
+  const backups = [upcoming, ...catalog.backups];
+  const obstacle = catalog.unreadable?.failure.message ?? describeChange(session.series, backups);
+  const plan = planPrune(session, { ...catalog, backups });
+  const isOff = obstacle !== undefined || isRetentionOff(session.host.config.retention);
+  const sweep = catalog.unreadable ? [] : findDead(session, catalog).flatMap(pathsOf);
+  return {
+    keep: isOff ? [...plan.keep, ...plan.remove] : plan.keep,
+    remove: isOff ? [] : plan.remove,
+    sweep,
+    obstacle,
+  };
+}
+
+const pathsOf = ({ objects, recordPath }: Orphan): readonly string[] => [...objects, recordPath];
 
 /**
  * After a commit: prunes the series and sweeps what dead runs of it left. What fails here is a warning, the backup stays
@@ -100,11 +125,11 @@ export async function pruneAfterBackup(run: Run, manifest: Manifest, before: Cat
     const other = describeChange(session.series, [{ manifest }, ...before.backups]);
     if (other !== undefined) run.warn(`nothing is pruned: ${other}`);
     const isOff = other !== undefined || isRetentionOff(session.host.config.retention);
-    if (isOff && findDead(session, before).length === 0) return [];
+    if (isOff && findDead(session, before, run.id).every(({ record }) => record.id === manifest.id)) return [];
     const catalog = await session.readCatalog(run.signal);
     expectCommitted(catalog, manifest);
     expectReadable(catalog);
-    const swept = await sweepOrphans(session, catalog, run.signal);
+    const swept = await sweepOrphans(session, catalog, run.signal, run.id);
     if (swept.length > 0) run.logger.info(`swept what dead runs left: ${swept.join(', ')}`);
     if (isOff || describeChange(session.series, catalog.backups) !== undefined) return [];
     const plan = planPrune(session, catalog);

@@ -1,4 +1,4 @@
-import { DbstashError, describeError, EXIT, InterruptedError, LockedError } from '../core/errors.ts';
+import { DatabaseErrors, DbstashError, describeError, EXIT, InterruptedError, LockedError } from '../core/errors.ts';
 import type { Outcome, Report } from '../core/report.ts';
 import type { Logger } from '../logger.ts';
 import type { Result } from './run.ts';
@@ -21,11 +21,17 @@ export function createReport(now: Date, { id, startedAt, results, warnings, fail
     startedAt,
     durationMs: now.getTime() - startedAt.getTime(),
     backups: results.flatMap(({ backups }) => backups),
+    failures: failuresOf(failure),
     removed: results.flatMap(({ removed }) => removed),
     warnings,
     error: failure === undefined ? undefined : describeError(failure),
   };
 }
+
+const failuresOf = (failure: unknown): Report['failures'] =>
+  failure instanceof Error && failure.cause instanceof DatabaseErrors
+    ? failure.cause.failures.map(({ database, error }) => ({ database, error: describeError(error) }))
+    : [];
 
 function outcomeOf(failure: unknown, warnings: readonly string[]): Outcome {
   if (failure instanceof LockedError) return 'skipped';

@@ -35,6 +35,11 @@ export interface Result {
   readonly removed: readonly string[];
 }
 
+interface Warning {
+  readonly message: string;
+  readonly series: string | undefined;
+}
+
 export type OpenSession = (signal: AbortSignal) => Promise<Session>;
 
 /** What all attempts of one execution of the job share. */
@@ -46,7 +51,8 @@ export interface RunStart {
   readonly lock: RunLock;
   /** Fires when the run has to end. */
   readonly over: AbortSignal;
-  readonly warn: (message: string, log?: Logger) => void;
+  /** `series` where it is said of one of several. */
+  readonly warn: (message: string, log?: Logger, series?: string) => void;
   readonly results: Result[];
   /** Series that need no further attempt. */
   readonly done: Set<string>;
@@ -61,21 +67,25 @@ export async function runBackup(host: Host, openSession: OpenSession): Promise<R
   const startedAt = clock.now();
   const id = createId(startedAt, host.randomHex(3));
   const logger = host.logger.child({ run: id });
-  const warnings: string[] = [];
+  const said: Warning[] = [];
   const results: Result[] = [];
-  const warn: RunStart['warn'] = (message, log = logger) => {
-    warnings.push(message);
+  const warn: RunStart['warn'] = (message, log = logger, series) => {
+    said.push({ message, series });
     log.warn(message);
   };
-  const report = (failure: unknown) => createReport(clock.now(), { id, startedAt, results, warnings, failure });
-  notifier.started(id);
+  const report = (failure: unknown) => {
+    const warnings = said.map(({ message }) => message);
+    return createReport(clock.now(), { id, startedAt, results, warnings, failure });
+  };
   await using locks = new AsyncDisposableStack();
   const failure = await outcomeOf(signal, warn, async () => {
     using deadline = createDeadline(clock, host.config.timeoutMs);
     const lock = locks.use(await takeLock(host, lockName(host)));
     const over = AbortSignal.any([signal, deadline.signal, lock.lost]);
+    // Not of a run that is skipped: whoever waits for its end would wait in vain.
+    notifier.started(id);
     await runPreHook(host, logger, id, over);
-    await attemptAll({ id, host, logger, openSession, lock, over, warn, results, done: new Set() }, warnings);
+    await attemptAll({ id, host, logger, openSession, lock, over, warn, results, done: new Set() }, said);
   });
   const ending = report(failure);
   // Whoever stops us gives us seconds: side by side, then.
@@ -113,21 +123,28 @@ const RETRY_MS = 5000;
 const MAX_RETRY_MS = 5 * 60_000;
 
 /** What failed is tried again, as often as BACKUP_RETRIES says, where that may help. */
-async function attemptAll(start: RunStart, warnings: string[]): Promise<void> {
-  const { host, logger, over, done } = start;
-  for (let left = host.config.retries; ; left--) {
-    const before = { said: warnings.length, done: done.size };
+async function attemptAll(start: RunStart, said: Warning[]): Promise<void> {
+  const { host, logger, over } = start;
+  const { retries } = host.config;
+  for (let tries = 0; ; tries++) {
+    const before = { said: said.length, done: start.done.size };
     try {
       return await attempt(start);
     } catch (error) {
-      if (left === 0 || over.aborted || !isWorthRetrying(error)) throw error;
-      // What was said of an attempt that left nothing is no part of the outcome.
-      if (done.size === before.done) warnings.length = before.said;
-      const waitMs = Math.min(MAX_RETRY_MS, RETRY_MS * 2 ** (host.config.retries - left));
-      logger.warn(`tried again in ${formatDuration(waitMs)}, ${left} more at most: ${describeError(error)}`);
+      if (tries === retries || over.aborted || !isWorthRetrying(error)) throw error;
+      forgetFailed(start, said, before);
+      const waitMs = Math.min(MAX_RETRY_MS, RETRY_MS * 2 ** tries);
+      const which = retries === 1 ? '' : ` (try ${tries + 1} of ${retries} more)`;
+      logger.warn(`to be tried again in ${formatDuration(waitMs)}${which}: ${describeError(error)}`);
       await pause(host.clock, waitMs, over);
     }
   }
+}
+
+/** What was said of what left nothing is no part of the outcome. */
+function forgetFailed({ done }: RunStart, said: Warning[], before: { said: number; done: number }): void {
+  const isKept = ({ series }: Warning) => (series === undefined ? done.size > before.done : done.has(series));
+  said.push(...said.splice(before.said).filter(isKept));
 }
 
 /** Rejects with the signal's reason when it fires. */

@@ -97,6 +97,10 @@ export async function openSession(host: Host, signal?: AbortSignal): Promise<Ses
   }
 }
 
+/** In the order of their variables. */
+export const locateRemotes = ({ remote }: Config): readonly Location[] =>
+  remote.remotes.map((text, index) => parseLocation(text, `dbstash${index + 1}`));
+
 /** At least one; throws why the first could not be opened where none could. */
 async function openPlaces(
   host: Host,
@@ -104,10 +108,10 @@ async function openPlaces(
   given: AbortSignal | undefined,
 ): Promise<Pick<Session, 'places' | 'broken' | 'rcloneVersion'>> {
   const signal = given ?? host.signal;
-  const { remotes, extraArgs } = host.config.remote;
+  const { extraArgs } = host.config.remote;
   const options = { configPath: await placeRcloneConfig(host, scratch), extraArgs };
   const first = rcloneEnvironment(host, undefined);
-  const locations = remotes.map((text, index) => parseLocation(text, `dbstash${index + 1}`));
+  const locations = locateRemotes(host.config);
   const { stallTimeoutMs } = host.config;
   // One of several is given up while there is time for the others, as later.
   const ms = locations.length > 1 ? stallTimeoutMs / 3 : given === undefined ? stallTimeoutMs : 0;

@@ -8,13 +8,13 @@ import { planEncoding } from '../pipeline/filters.ts';
 import { type Producer, relayToAll, type Stage } from '../pipeline/relay.ts';
 import { type Child, stopChild } from '../process/child.ts';
 import type { Catalog } from '../remote/catalog.ts';
-import { explainPartLimit, planParts } from '../remote/parts.ts';
+import { explainPartLimit, type PartPlan, planParts } from '../remote/parts.ts';
 import type { Claim } from './claim.ts';
 import type { Dump, DumpFolder, DumpStream } from './dump.ts';
 import { checkShrink } from './guards.ts';
 import { withPatience } from './patience.ts';
 import type { Run } from './run.ts';
-import { startSource, startTool } from './session.ts';
+import { type Place, type Session, startSource, startTool } from './session.ts';
 
 const REFRESH_MS = 60 * 60 * 1000;
 
@@ -189,15 +189,24 @@ function checkSize(run: Run, bytes: number): void {
 }
 
 function chooseChunk(run: Run, { place, catalog }: Claim, server: Server): number | undefined {
-  const { series, host } = run.session;
-  const { parts } = place.remote.backend;
+  const plan = planChunks(run.session, place, catalog, server);
+  if (plan?.warning) run.warn(plan.warning);
+  return plan?.chunkBytes;
+}
+
+/** Undefined where the storage does not count parts. */
+export function planChunks(
+  { series, host }: Session,
+  { remote }: Place,
+  { backups }: Pick<Catalog, 'backups'>,
+  server: Pick<Server, 'bytes'>,
+): PartPlan | undefined {
+  const { parts } = remote.backend;
   if (!parts) return undefined;
-  const last = catalog.backups.find(({ manifest, state }) => manifest.series === series && state === 'good');
-  const plan = planParts(parts, {
+  const last = backups.find(({ manifest, state }) => manifest.series === series && state === 'good');
+  return planParts(parts, {
     databaseBytes: server.bytes,
     lastBytes: last?.manifest.bytes ?? 0,
     availableBytes: host.availableBytes(),
   });
-  if (plan.warning) run.warn(plan.warning);
-  return plan.chunkBytes;
 }

@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { hasSucceeded } from '../process/child.ts';
 import { isMissing, rcloneError } from './rclone.ts';
-import { parse, placeOf, type Site, titleOf } from './site.ts';
+import { ask, parse, placeOf, type Site, titleOf } from './site.ts';
 
 /** Every object under a remote: path relative to it -> bytes. */
 export type Listing = ReadonlyMap<string, number>;
@@ -14,15 +14,19 @@ export interface Listings {
   listFolder(path: string, signal: AbortSignal): Promise<Listing>;
   /** Bytes of an object, undefined if it is not there. */
   stat(path: string, signal: AbortSignal): Promise<number | undefined>;
+  /** When an object was stored, by the storage's own clock; undefined where it has none that we could tell. */
+  storedAt(path: string, signal: AbortSignal): Promise<Date | undefined>;
 }
 
 const entrySchema = z.object({ Path: z.string(), Size: z.number(), IsDir: z.boolean() });
+const timedSchema = z.object({ ModTime: z.string() });
 const listingSchema = z.array(entrySchema);
 
 export const createListings = (site: Site): Listings => ({
   list: (signal) => list(site, '', signal),
   listFolder: (path, signal) => list(site, path, signal),
   stat: (path, signal) => stat(site, path, signal),
+  storedAt: (path, signal) => storedAt(site, path, signal),
 });
 
 async function list(site: Site, folder: string, signal: AbortSignal): Promise<Listing> {
@@ -44,4 +48,13 @@ async function stat(site: Site, path: string, signal: AbortSignal): Promise<numb
   const entry = parse(entrySchema.nullable(), output.stdout, `what rclone says of ${path}`);
   // Of nothing, bucket storages say a directory of size -1.
   return entry === null || entry.IsDir ? undefined : entry.Size;
+}
+
+async function storedAt(site: Site, path: string, signal: AbortSignal): Promise<Date | undefined> {
+  // Elsewhere the time is what rclone has set, or this machine's.
+  if (!site.backend.isAtomic || site.backend.types.includes('local')) return undefined;
+  const flags = ['--stat', '--use-server-modtime', '--no-mimetype'];
+  const stdout = await ask(site, 'lsjson', path, flags, signal);
+  const time = parse(timedSchema.nullable(), stdout, `what rclone says of ${path}`)?.ModTime;
+  return time === undefined || Number.isNaN(Date.parse(time)) ? undefined : new Date(time);
 }

@@ -7,6 +7,8 @@ import { type Output, runCommand } from '../process/run.ts';
 export interface Rclone {
   /** Runs a verb to its end. Paths come after `--`, so that none is taken for a flag. */
   run(call: Call, signal: AbortSignal, onStderr?: (text: string) => void): Promise<Output>;
+  /** What it would run. */
+  describe(call: Call): Command;
   /** Starts a verb whose standard input or output is a stream. */
   start(call: Call, onStderr?: (text: string) => void): Child;
 }
@@ -48,6 +50,7 @@ export function createRclone(options: RcloneOptions): Rclone {
     ...(call.input === undefined ? {} : { input: call.input }),
   });
   return {
+    describe: commandOf,
     run: (call, signal, onStderr) =>
       runCommand(commandOf(call), { env: options.env, signal, ...(onStderr === undefined ? {} : { onStderr }) }),
     start: (call, onStderr) => {

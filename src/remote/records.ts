@@ -26,7 +26,7 @@ interface Reading {
 const REMOVE_ATTEMPTS = 3;
 
 /** How storages say that a login lacks the right. */
-const FORBIDDEN = /access ?denied|forbidden|permission[ _]denied|not permitted|insufficient permission|\b403\b/i;
+export const FORBIDDEN = /access ?denied|forbidden|permission[ _]denied|not permitted|insufficient permission|\b403\b/i;
 
 export const createRecords = (site: Site): Records => ({
   readSome: (paths, folder, signal) => readSome(site, paths, folder, signal),

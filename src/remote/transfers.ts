@@ -1,3 +1,4 @@
+import type { Command } from '../core/command.ts';
 import { RemoteError } from '../core/errors.ts';
 import { PARTIAL_SUFFIX } from '../core/manifest.ts';
 import { type Child, hasSucceeded } from '../process/child.ts';
@@ -12,6 +13,8 @@ type OnProgress = (bytes: number) => void;
 export interface Transfers {
   /** Starts an upload: what is written to the child's standard input. End-of-input commits it. `onProgress` gets rclone's count of bytes sent. */
   upload(path: string, chunkBytes: number | undefined, onProgress: OnProgress): Child;
+  /** What `upload` would run, or for a folder at `from` `uploadFolder`. */
+  describeUpload(path: string, chunkBytes: number | undefined, from?: string): Command;
   /** The name to upload to, so that a half-written object never has the final one. */
   uploadPath(path: string): string;
   /** Gives an upload its final name, which must be free; from `onMove` on it may be ours. */
@@ -28,7 +31,10 @@ export interface Transfers {
 const STATISTICS = ['--use-json-log', '--stats=5s', '--stats-log-level=NOTICE'];
 
 export const createTransfers = (site: Site, { stat }: Pick<Listings, 'stat'>): Transfers => ({
-  upload: (path, chunkBytes, onProgress) => upload(site, path, chunkBytes, onProgress),
+  upload: (path, chunkBytes, onProgress) =>
+    site.rclone.start(uploadCall(site, path, chunkBytes), readStatistics(onProgress)),
+  describeUpload: (path, chunkBytes, from) =>
+    site.rclone.describe(from === undefined ? uploadCall(site, path, chunkBytes) : copyCall(from, placeOf(site, path))),
   uploadPath: (path) => uploadPath(site, path),
   publish: (path, signal, onMove) => publish(site, stat, path, signal, onMove),
   uploadFolder: (from, path, onProgress, signal) => copy(site, from, placeOf(site, path), onProgress, signal),
@@ -38,13 +44,18 @@ export const createTransfers = (site: Site, { stat }: Pick<Listings, 'stat'>): T
 
 const uploadPath = ({ backend }: Site, path: string): string => (backend.isAtomic ? path : path + PARTIAL_SUFFIX);
 
-function upload(site: Site, path: string, chunkBytes: number | undefined, onProgress: OnProgress): Child {
-  const { rclone, backend } = site;
-  const parts = chunkBytes === undefined || !backend.parts ? [] : [`${backend.parts.flag}=${chunkBytes}B`];
-  const flags = [...checksumFlags(site), ...parts, ...STATISTICS];
-  const call = { verb: ['rcat'], flags, paths: [placeOf(site, uploadPath(site, path))] };
-  return rclone.start(call, readStatistics(onProgress));
+function uploadCall(site: Site, path: string, chunkBytes: number | undefined) {
+  const { parts } = site.backend;
+  const size = chunkBytes === undefined || !parts ? [] : [`${parts.flag}=${chunkBytes}B`];
+  const flags = [...checksumFlags(site), ...size, ...STATISTICS];
+  return { verb: ['rcat'], flags, paths: [placeOf(site, uploadPath(site, path))] };
 }
+
+const copyCall = (from: string, to: string) => ({
+  verb: ['copy'],
+  flags: ['--no-check-dest', ...STATISTICS],
+  paths: [from, to],
+});
 
 async function publish(
   site: Site,
@@ -71,8 +82,7 @@ async function copy(
   onProgress: OnProgress,
   signal: AbortSignal,
 ): Promise<void> {
-  const flags = ['--no-check-dest', ...STATISTICS];
-  const output = await rclone.run({ verb: ['copy'], flags, paths: [from, to] }, signal, readStatistics(onProgress));
+  const output = await rclone.run(copyCall(from, to), signal, readStatistics(onProgress));
   if (!hasSucceeded(output.exit)) throw rcloneError(`copy ${location.title}`, output.exit, output.stderr);
 }
 

@@ -14,7 +14,7 @@ export interface Unfinished {
 }
 
 /** Only those begun over a day ago; or all, where the name is ours alone. */
-type UploadAge = 'over a day' | 'any';
+export type UploadAge = 'over a day' | 'any';
 /** As rclone's cleanup takes it. A storage's clock may be ahead of ours. */
 const MIN_AGE: Readonly<Record<UploadAge, string>> = { 'over a day': '24h', any: '-24h' };
 

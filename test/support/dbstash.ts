@@ -32,7 +32,7 @@ interface ProgramOptions {
 
 interface DbstashOptions extends ProgramOptions {
   /** The program, from the repository's root. */
-  readonly entry?: 'src/main.ts' | 'dist/dbstash.js';
+  readonly entry?: 'src/main.ts' | 'src/entry.ts' | 'dist/dbstash.js';
 }
 
 export interface DbstashProcess extends AsyncDisposable {
@@ -59,7 +59,8 @@ export async function runDbstash(args: readonly string[], env: Env, options?: Db
 /** Starts `dbstash ARGS`. Disposing of it kills it. */
 export function startDbstash(args: readonly string[], env: Env, options: DbstashOptions = {}): DbstashProcess {
   const file = join(import.meta.dirname, '../..', options.entry ?? 'src/main.ts');
-  return startProgram([file, ...args], { NODE_COMPILE_CACHE: COMPILE_CACHE, ...env }, options);
+  // Many run side by side: those that are to listen are given a port of their own.
+  return startProgram([file, ...args], { NODE_COMPILE_CACHE: COMPILE_CACHE, HEALTH_PORT: '0', ...env }, options);
 }
 
 /** As startDbstash, for any program of node's. */

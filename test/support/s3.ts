@@ -38,6 +38,8 @@ export interface S3Server extends AsyncDisposable {
   partLimit: number;
   /** DeleteObject and DeleteObjects are refused (403). */
   forbidDelete: boolean;
+  /** How far its clock is ahead of ours. */
+  clockSkewMs: number;
   fault(fault: Fault): ActiveFault;
   hold(operation: Match['operation'], key?: RegExp, options?: HoldOptions): Hold;
   clearFaults(): void;
@@ -58,7 +60,13 @@ export async function startS3(options: S3Options = {}): Promise<S3Server> {
   const { bucket: name = 'bucket', partLimit = 10_000, discardBodies = false } = options;
   const bucket = createBucket();
   const keepBytes = discardBodies ? KEPT_WHEN_DISCARDING : Number.POSITIVE_INFINITY;
-  const settings: Settings = { buckets: new Map([[name, bucket]]), keepBytes, partLimit, forbidDelete: false };
+  const settings: Settings = {
+    buckets: new Map([[name, bucket]]),
+    keepBytes,
+    partLimit,
+    forbidDelete: false,
+    clockSkewMs: 0,
+  };
   const faults = createFaults();
   const requests: S3Request[] = [];
   const { endpoint, stop } = await listen(async (request, response) => {

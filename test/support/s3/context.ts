@@ -13,6 +13,7 @@ export interface Context {
   readonly bucket: Bucket;
   readonly partLimit: number;
   readonly forbidDelete: boolean;
+  readonly clockSkewMs: number;
   readonly listing: BentListing | undefined;
   /** Reads the body of the request. */
   readonly read: () => Promise<Content>;

@@ -18,9 +18,10 @@ export const objectsHandlers = {
     return { status: 206, headers: { ...headers, 'content-range': `bytes ${start}-${end - 1}/${bytes}` }, chunks };
   },
   HeadObject: ({ bucket, call }) => ({ status: 200, headers: headersOf(findObject(bucket, call.key)) }),
-  PutObject: async ({ bucket, call, read, bend }) => {
+  PutObject: async ({ bucket, call, read, bend, clockSkewMs }) => {
     const content = bend(await read());
-    bucket.objects.set(call.key, { content, etag: content.md5, headers: keptHeaders(call), modified: new Date() });
+    const modified = new Date(Date.now() + clockSkewMs);
+    bucket.objects.set(call.key, { content, etag: content.md5, headers: keptHeaders(call), modified });
     return { status: 200, headers: { etag: `"${content.md5}"` } };
   },
   CopyObject: (context) => {

@@ -19,6 +19,7 @@ export interface Settings {
   readonly keepBytes: number;
   partLimit: number;
   forbidDelete: boolean;
+  clockSkewMs: number;
 }
 
 const HANDLERS: Readonly<Record<Operation, Handler>> = { ...bucketsHandlers, ...objectsHandlers, ...uploadsHandlers };
@@ -44,7 +45,7 @@ export async function serveUnknown(request: IncomingMessage, response: ServerRes
 async function perform(
   call: Call,
   fate: Fate,
-  { buckets, keepBytes, partLimit, forbidDelete }: Settings,
+  { buckets, keepBytes, partLimit, forbidDelete, clockSkewMs }: Settings,
 ): Promise<Answer> {
   try {
     const bucket = buckets.get(call.bucket);
@@ -58,6 +59,7 @@ async function perform(
       bucket: bucket ?? createBucket(),
       partLimit,
       forbidDelete,
+      clockSkewMs,
       listing,
       read,
       bend,
