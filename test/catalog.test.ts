@@ -174,7 +174,9 @@ describe('F07: unfinished uploads on S3', () => {
     const text = sources.join('\n');
     expect(text).not.toMatch(/['"`]purge['"`]/);
     expect([...text.matchAll(/^.*['"`]cleanup['"`].*$/gm)].map(([line]) => line.trim())).toEqual([
-      expect.stringMatching(/verb: \['backend', 'cleanup'\], flags: \['-o', `max-age=[^`]*`\], paths: \[at\(path\)\]/),
+      expect.stringMatching(
+        /verb: \['backend', 'cleanup'\], flags: \['-o', `max-age=[^`]*`\], paths: \[placeOf\(site, path\)\]/,
+      ),
     ]);
   });
 });

@@ -52,9 +52,9 @@ async function stat(site: Site, path: string, signal: AbortSignal): Promise<numb
 
 async function storedAt(site: Site, path: string, signal: AbortSignal): Promise<Date | undefined> {
   // Elsewhere the time is what rclone has set, or this machine's.
-  const { isAtomic, types } = site.backend;
-  if (!isAtomic || types.includes('local')) return undefined;
-  const stdout = await ask(site, 'lsjson', path, ['--stat', '--use-server-modtime', '--no-mimetype'], signal);
+  if (!site.backend.isAtomic || site.backend.types.includes('local')) return undefined;
+  const flags = ['--stat', '--use-server-modtime', '--no-mimetype'];
+  const stdout = await ask(site, 'lsjson', path, flags, signal);
   const time = parse(timedSchema.nullable(), stdout, `what rclone says of ${path}`)?.ModTime;
   return time === undefined || Number.isNaN(Date.parse(time)) ? undefined : new Date(time);
 }

@@ -3,7 +3,7 @@ import { RemoteError } from '../core/errors.ts';
 import { PARTIAL_SUFFIX } from '../core/manifest.ts';
 import { type Child, hasSucceeded } from '../process/child.ts';
 import type { Listings } from './listings.ts';
-import { type Call, parseLogLine, rcloneError } from './rclone.ts';
+import { parseLogLine, rcloneError } from './rclone.ts';
 import { checksumFlags, placeOf, type Site, titleOf } from './site.ts';
 
 /** `bytes` is what was sent or has come until now. */
@@ -44,14 +44,14 @@ export const createTransfers = (site: Site, { stat }: Pick<Listings, 'stat'>): T
 
 const uploadPath = ({ backend }: Site, path: string): string => (backend.isAtomic ? path : path + PARTIAL_SUFFIX);
 
-function uploadCall(site: Site, path: string, chunkBytes: number | undefined): Call {
-  const { backend } = site;
-  const parts = chunkBytes === undefined || !backend.parts ? [] : [`${backend.parts.flag}=${chunkBytes}B`];
-  const flags = [...checksumFlags(site), ...parts, ...STATISTICS];
+function uploadCall(site: Site, path: string, chunkBytes: number | undefined) {
+  const { parts } = site.backend;
+  const size = chunkBytes === undefined || !parts ? [] : [`${parts.flag}=${chunkBytes}B`];
+  const flags = [...checksumFlags(site), ...size, ...STATISTICS];
   return { verb: ['rcat'], flags, paths: [placeOf(site, uploadPath(site, path))] };
 }
 
-const copyCall = (from: string, to: string): Call => ({
+const copyCall = (from: string, to: string) => ({
   verb: ['copy'],
   flags: ['--no-check-dest', ...STATISTICS],
   paths: [from, to],

@@ -35,9 +35,11 @@ export const createUnfinished = (site: Site, { stat }: Pick<Listings, 'stat'>): 
     const uploads = await listUploads(site, path, signal);
     // rclone takes the path for a prefix: act only where nothing but this very object is meant.
     if (uploads.length === 0 || !uploads.every((key) => isKeyOf(path, key))) return false;
-    const flags = ['-o', `max-age=${MIN_AGE[age]}`];
-    const call = { verb: ['backend', 'cleanup'], flags, paths: [placeOf(site, path)] };
-    return hasSucceeded((await site.rclone.run(call, signal)).exit);
+    const done = await site.rclone.run(
+      { verb: ['backend', 'cleanup'], flags: ['-o', `max-age=${MIN_AGE[age]}`], paths: [placeOf(site, path)] },
+      signal,
+    );
+    return hasSucceeded(done.exit);
   },
 });
 
