@@ -3,7 +3,7 @@ import type { State } from '../core/state.ts';
 import type { Logger } from '../logger.ts';
 import { describeHealth, describeLife, describeReadiness, type Verdict } from './health.ts';
 import { METRICS_TYPE, renderMetrics } from './metrics.ts';
-import { renderPage } from './page.ts';
+import { PAGE_CSP, renderPage } from './page.ts';
 
 export interface Answer {
   readonly status: number;
@@ -35,14 +35,9 @@ const json =
     return answer(status, 'application/json', `${JSON.stringify(body)}\n`);
   };
 
-/** What the page needs and no more: styles and pictures within it. */
-const PAGE_HEADERS = {
-  'Content-Security-Policy':
-    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-};
-
 const ROUTES: Readonly<Record<string, Route>> = {
-  '/': (state, now) => answer(200, 'text/html; charset=utf-8', renderPage(state, now), PAGE_HEADERS),
+  '/': (state, now) =>
+    answer(200, 'text/html; charset=utf-8', renderPage(state, now), { 'Content-Security-Policy': PAGE_CSP }),
   '/healthz': json(describeHealth),
   '/readyz': json(describeReadiness),
   '/livez': json(describeLife),

@@ -1,7 +1,39 @@
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import type { State } from '../core/state.ts';
+import { METRICS, type Metric } from './metricTable.ts';
 
-export const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
+export const METRICS_TYPE: string = Registry.PROMETHEUS_CONTENT_TYPE;
 
-/** /metrics */
-export const renderMetrics = (state: State, _now: Date): Promise<string> | string =>
-  `# ${state.totals.runs.succeeded} runs succeeded\n`;
+/** What is measured of the process itself, from the first time that somebody asks. */
+let ofProcess: Registry | undefined;
+
+/** /metrics: what is known now, by the table, then what the process says of itself. */
+export async function renderMetrics(state: State, now: Date): Promise<string> {
+  // A new one each time, so that what is gone, a series say, is gone here too.
+  const known = new Registry();
+  for (const metric of METRICS) addMetric(known, metric, metric.read(state, now));
+  ofProcess ??= createProcessRegistry();
+  return `${await known.metrics()}\n${await ofProcess.metrics()}`;
+}
+
+function createProcessRegistry(): Registry {
+  const register = new Registry();
+  collectDefaultMetrics({ register });
+  return register;
+}
+
+function addMetric(
+  registry: Registry,
+  { name, help, type, labels: labelNames }: Metric,
+  samples: ReturnType<Metric['read']>,
+): void {
+  if (samples.length === 0) return;
+  const settings = { name, help, labelNames, registers: [registry] };
+  if (type === 'counter') {
+    const counter = new Counter(settings);
+    for (const { labels = {}, value } of samples) counter.inc(labels, value);
+    return;
+  }
+  const gauge = new Gauge(settings);
+  for (const { labels = {}, value } of samples) gauge.set(labels, value);
+}
