@@ -40,8 +40,9 @@ function renderReasons(reasons: readonly string[], calendar: Calendar): Html {
 
 export function renderRunning({ state: { running }, calendar }: View): Html | undefined {
   if (!running) return undefined;
-  const words = running.run === '' ? 'A run waits to begin, since' : 'A run is going on, since';
-  return html`<p class="card running">${icon('waiting')}<span><b>${words} ${calendar.relative(running.startedAt)}</b> <span class="muted">(${calendar.date(running.startedAt)})</span></span></p>`;
+  const [began, ends] = running.run === '' ? ['came due', 'waits to begin'] : ['began', 'is going on'];
+  return html`<p class="card running">${icon('waiting')}<span><b>A run ${began} ${calendar.relative(running.startedAt)} and ${ends}</b>
+<span class="muted">since ${calendar.date(running.startedAt)}</span></span></p>`;
 }
 
 /** What one wants to know at a glance. */
