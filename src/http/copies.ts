@@ -1,15 +1,21 @@
-import { listOverdue } from '../core/health.ts';
+import { isAhead, listOverdue } from '../core/health.ts';
 import type { Verdict } from '../core/manifest.ts';
-import type { BackupState, State } from '../core/state.ts';
+import type { BackupState, RemoteState, State } from '../core/state.ts';
 
 export const isGood = ({ state }: BackupState): boolean => state === 'good';
 
-/** By the moment they were begun, whatever their order. */
-export function newestGoodOf(backups: readonly BackupState[]): BackupState | undefined {
+/** By the moment they were begun, whatever their order; one dated in the future is never taken for now. */
+export function newestGoodOf(backups: readonly BackupState[], now: Date): BackupState | undefined {
   let newest: BackupState | undefined;
-  for (const backup of backups) if (isGood(backup) && (!newest || backup.startedAt > newest.startedAt)) newest = backup;
+  for (const backup of backups)
+    if (isGood(backup) && (!newest || backup.startedAt > newest.startedAt) && !isAhead(backup.startedAt, now))
+      newest = backup;
   return newest;
 }
+
+/** Whether anything is known of what is there: it was listed, or a run has just put it there. */
+export const isKnown = ({ listedAt, series }: RemoteState): boolean =>
+  listedAt !== undefined || series.some(({ backups }) => backups.length > 0);
 
 /** The latest verdict of each level, of whichever of the backups. */
 export function verdictsByLevel(backups: readonly BackupState[]): ReadonlyMap<Verdict['level'], Verdict> {

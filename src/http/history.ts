@@ -1,5 +1,6 @@
 import type { Verdict } from '../core/manifest.ts';
 import type { BackupState, RemoteState, SeriesState, State } from '../core/state.ts';
+import { isKnown } from './copies.ts';
 
 /** All that is known of a series, on whatever remotes. */
 export interface History {
@@ -29,7 +30,7 @@ export interface Copy {
 
 /** In the order in which the remotes name them. */
 export function readHistories({ remotes }: State): History[] {
-  const listed = remotes.filter(({ listedAt }) => listedAt !== undefined).map(({ title }) => title);
+  const listed = remotes.filter(isKnown).map(({ title }) => title);
   const places = remotes.flatMap((remote) => remote.series.map((series) => ({ remote, series })));
   return [...Map.groupBy(places, ({ series }) => series.series).values()].map((group) => readHistory(group, listed));
 }

@@ -1,5 +1,5 @@
 import { judgeHealth } from '../core/health.ts';
-import { isGood, newestGoodOf, sumOfBytes } from './copies.ts';
+import { isGood, sumOfBytes } from './copies.ts';
 import {
   countStates,
   EPOCH,
@@ -73,15 +73,15 @@ export const METRICS: readonly Metric[] = [
     type: 'gauge',
     labels: SERIES_LABELS,
     help: 'When the newest good backup of the series, on any remote, was finished; 0 where there is none',
-    read: (state) =>
-      listedSeries(state).map(({ labels, newest }) => ({ labels, value: seconds(newest?.finishedAt ?? EPOCH) })),
+    read: (state, now) =>
+      listedSeries(state, now).map(({ labels, newest }) => ({ labels, value: seconds(newest?.finishedAt ?? EPOCH) })),
   },
   {
     name: 'dbstash_newest_backup_timestamp_seconds',
     type: 'gauge',
     labels: COPY_LABELS,
     help: 'When the newest good backup there was begun: its age is the age of the data; 0 where there is none',
-    read: perCopy(({ backups }) => seconds(newestGoodOf(backups)?.startedAt ?? EPOCH)),
+    read: perCopy(({ newestGood }) => seconds(newestGood?.startedAt ?? EPOCH)),
   },
   {
     name: 'dbstash_newest_backup_duration_seconds',

@@ -264,3 +264,16 @@ export function wideState(count = 300): State {
     totals: totalsOf({ succeeded: 1 }),
   });
 }
+
+export const SAMPLES: Readonly<Record<string, () => State>> = {
+  healthy: healthyState,
+  failed: failedState,
+  empty: emptyState,
+  unknown: unknownState,
+  running: runningState,
+  several: severalState,
+  overdue: overdueState,
+  hostile: hostileState,
+  long: longState,
+  wide: wideState,
+};
