@@ -2,7 +2,6 @@
 export interface Palette {
   readonly page: string;
   readonly card: string;
-  readonly sunken: string;
   readonly line: string;
   readonly text: string;
   readonly muted: string;
@@ -21,7 +20,6 @@ export const PALETTES: Readonly<Record<'light' | 'dark', Palette>> = {
   light: {
     page: '#f5f6f8',
     card: '#ffffff',
-    sunken: '#f0f2f5',
     line: '#dde1e7',
     text: '#1b2230',
     muted: '#566173',
@@ -38,7 +36,6 @@ export const PALETTES: Readonly<Record<'light' | 'dark', Palette>> = {
   dark: {
     page: '#0e1217',
     card: '#161b22',
-    sunken: '#1d232c',
     line: '#2b333e',
     text: '#e6eaf0',
     muted: '#9ba7b6',
