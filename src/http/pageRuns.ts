@@ -6,7 +6,7 @@ import { type Level, mark } from './pageMarks.ts';
 import { renderTable } from './pageTable.ts';
 import type { View } from './view.ts';
 
-export const OUTCOME_LEVELS: Readonly<Record<Outcome, Level>> = {
+const OUTCOME_LEVELS: Readonly<Record<Outcome, Level>> = {
   succeeded: 'good',
   warning: 'attention',
   failed: 'bad',

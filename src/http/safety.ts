@@ -1,4 +1,4 @@
-import { findNewest, judgeHealth } from '../core/health.ts';
+import { describeRemote, findNewest, judgeHealth } from '../core/health.ts';
 import type { BackupState, RemoteState, State } from '../core/state.ts';
 import type { History } from './history.ts';
 import type { Level } from './pageMarks.ts';
@@ -22,8 +22,11 @@ export function judgeSafety(state: State, histories: readonly History[], now: Da
   const beginning = describeBeginning(state, histories);
   if (beginning !== undefined)
     return { level: 'waiting', word: 'No backup yet', because: beginning, reasons: [], newest };
-  const { unsafe, unready } = judgeHealth(state, now);
-  const notes = [...unready.filter((reason) => !unsafe.includes(reason)), ...listNotes(state, histories)];
+  const { unready } = judgeHealth(state, now);
+  const ofRemotes = state.remotes.flatMap(describeRemote);
+  // Of the whole truth what says that a backup is owed: one failed, is overdue, or there is none.
+  const unsafe = unready.filter((reason) => !ofRemotes.includes(reason));
+  const notes = [...ofRemotes, ...listNotes(state, histories)];
   if (unsafe.length > 0)
     return {
       level: 'bad',

@@ -8,7 +8,7 @@ const MIB = 1024 ** 2;
 /** So long before NOW. */
 export const ago = (ms: number): Date => new Date(NOW.getTime() - ms);
 export const hours = (count: number): number => count * HOUR_MS;
-export const days = (count: number): number => count * DAY_MS;
+const days = (count: number): number => count * DAY_MS;
 
 /** At 02:00 UTC. */
 const previousDue = (before: Date): Date => {
@@ -71,7 +71,7 @@ export function backupOf(nights: number, more: Partial<BackupState> = {}): Backu
   };
 }
 
-export const verdictOf = (id: string, at: Date, more: Partial<NonNullable<BackupState['verdict']>> = {}) =>
+const verdictOf = (id: string, at: Date, more: Partial<NonNullable<BackupState['verdict']>> = {}) =>
   ({ dbstash: 1, id, at: at.toISOString(), level: 'content', ok: true, reason: null, ...more }) as const;
 
 export const seriesOf = (backups: readonly BackupState[], database = 'orders'): SeriesState => ({
@@ -154,7 +154,7 @@ export const unknownState = (): State =>
   });
 
 /** As severalState, and one of its databases has no backup since it was due. */
-export const overdueState = (): State => {
+const overdueState = (): State => {
   const state = severalState();
   return { ...state, facts: { ...state.facts, expected: [...state.facts.expected, seriesOf([], 'users')] } };
 };
