@@ -140,10 +140,12 @@ describe('the page', () => {
   it('has words for what is not there', () => {
     expect(textOf(render(states.emptyState()))).toMatch(/No backup yet\..*No backup there\..*No run since the start/);
     expect(textOf(render(states.unknownState()))).toMatch(/no remote has been listed.*not listed yet/);
+    expect(textOf(render(states.emptyState()))).toContain('no backup was verified yet');
     expect(textOf(render({ ...states.emptyState(), nextDue: undefined }))).toContain('no further run is due');
   });
 
   it('describes each chart in words', () => {
+    expect(render(states.healthyState()).match(/<svg viewBox="[^"]*" role="img"/g)).toHaveLength(2);
     expect(textOf(render(states.healthyState()))).toContain(
       'Size of the newest 32 good backups of orders, 7 Jan 2026 to 7 Feb 2026: the least 751.3 MiB, the most 926.2 MiB, the last 900.0 MiB.',
     );

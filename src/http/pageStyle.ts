@@ -32,6 +32,7 @@ code{font:.875em/1.5 ui-monospace,"SF Mono",Menlo,Consolas,monospace}
 .card{background:var(--card);border:1px solid var(--line);border-radius:12px}
 .good{color:var(--good)}.attention{color:var(--attention)}.bad{color:var(--bad)}.waiting{color:var(--waiting)}
 .mark{font-weight:600}
+td .mark{white-space:nowrap}
 .answer{display:grid;grid-template-columns:auto 1fr;align-items:center;gap:0 1rem;padding:1.25rem;border:1px solid;border-radius:14px}
 .answer>.icon{width:2.5rem;height:2.5rem}
 .answer>:not(.icon){grid-column:2;min-width:0}

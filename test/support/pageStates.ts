@@ -1,4 +1,4 @@
-import type { BackupState, Facts, RemoteState, RunRecord, SeriesState, State } from '../../src/core/state.ts';
+import type { BackupState, Facts, RemoteState, RunRecord, SeriesState, State, Totals } from '../../src/core/state.ts';
 
 export const NOW = new Date('2026-02-07T05:00:00Z');
 const HOUR_MS = 3_600_000;
@@ -108,7 +108,7 @@ export const runOf = (nights: number, more: Partial<RunRecord> = {}): RunRecord 
 
 const nights = (count: number): number[] => Array.from({ length: count }, (_, index) => index);
 const history = (count: number): BackupState[] => nights(count).map((night) => backupOf(night));
-const totalsOf = (runs: Partial<State['totals']['runs']>, more: Partial<State['totals']> = {}) => ({
+const totalsOf = (runs: Partial<Totals['runs']>, more: Partial<Totals> = {}) => ({
   runs: { ...NO_RUNS, ...runs },
   skippedTicks: 0,
   pruned: 12,
