@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
 import { renderMonitoring } from '../.ci/readme.ts';
 import { METRICS_TYPE, renderMetrics } from '../src/http/metrics.ts';
@@ -161,7 +162,7 @@ describe('/metrics', () => {
     expect(await renderMetrics(states.healthyState(), NOW)).toContain('\nnodejs_eventloop_lag_seconds ');
     const types = text.match(/^# TYPE \S+/gm) ?? [];
     expect(new Set(types).size).toBe(types.length);
-    expect(METRICS_TYPE).toMatch(/^text\/plain; version=0\.0\.4/);
+    expect(METRICS_TYPE).toBe(Registry.PROMETHEUS_CONTENT_TYPE);
   });
 });
 

@@ -1,7 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
 import { PAGE_CSP } from '../src/http/page.ts';
-import { fakePath } from './support/backups.ts';
 import { NEVER, openEndpoints, openStage, stop, waitForTimes } from './support/daemons.ts';
 import { startDbstash } from './support/dbstash.ts';
 import { startRemote } from './support/remotes.ts';
@@ -45,13 +44,14 @@ describe('what a daemon says of itself', () => {
   it('F33 holds no secret, also where a tool tells one', TIMEOUT, async () => {
     await using stage = await openStage('local', { BACKUP_SCHEDULE: NEVER, BACKUP_ON_START: 'true' });
     const { env, get, expectStatus } = await openEndpoints();
-    const path = fakePath(stage.home, { sqlite3: `echo 'cannot open, said ${CANARY} to nobody' >&2; exit 1` });
+    const hook = { HOOK_PRE_BACKUP: 'echo "cannot open, said $RCLONE_CONFIG_NAS_PASS to nobody" >&2; exit 1' };
     const secret = { RCLONE_CONFIG_NAS_TYPE: 'sftp', RCLONE_CONFIG_NAS_PASS: CANARY };
-    await using daemon = startDbstash([], { ...stage.env, ...env, ...path, ...secret }, { timeoutMs: 120_000 });
+    await using daemon = startDbstash([], { ...stage.env, ...env, ...hook, ...secret }, { timeoutMs: 120_000 });
     await waitForTimes(daemon, /^run failed/, 1);
-    await expectStatus('/healthz', 503);
+    const { reason } = await expectStatus('/healthz', 503);
     const page = await get('/');
     expect(page.text).toContain('Not safe');
+    expect(reason).toContain('cannot open, said ***');
     expect(page.text).toContain('cannot open, said ***');
     for (const endpoint of ['/', '/metrics', '/healthz', '/readyz', '/livez']) {
       const { text } = await get(endpoint);

@@ -124,7 +124,10 @@ describe('the page', () => {
     const page = render({ ...state, remotes: [{ ...remote!, series }] });
     expect(Buffer.byteLength(page)).toBeLessThan(300_000);
     expect(/<summary><h3>.*?>(tenant_\d+)</.exec(page)?.[1]).toBe('tenant_299');
-    expect(textOf(page)).toContain('and 220 more databases');
+    expect(textOf(page)).toContain('and 220 more databases, whose newest backups are good');
+    const torn = remote!.series.map(({ database }) => seriesOf([backupOf(0, { state: 'damaged' })], database));
+    const allTorn = render({ ...state, remotes: [{ ...remote!, series: torn }] });
+    expect(textOf(allTorn)).toContain('and 220 more databases, 220 of them not well');
   });
 
   it('tells schedule and retention in words', () => {

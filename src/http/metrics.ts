@@ -1,43 +1,9 @@
-import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import type { State } from '../core/state.ts';
-import { METRICS, type Metric } from './metricTable.ts';
 
-export const METRICS_TYPE: string = Registry.PROMETHEUS_CONTENT_TYPE;
+export const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 
-/** What is measured of the process itself, from the first time that somebody asks. */
-let ofProcess: Registry | undefined;
-
-/** /metrics: what is known now, by the table, then what the process says of itself. */
+/** /metrics. The client of Prometheus is read where somebody asks: no other command needs it. */
 export async function renderMetrics(state: State, now: Date): Promise<string> {
-  // A new one each time, so that what is gone, a series say, is gone here too.
-  const known = new Registry();
-  for (const metric of METRICS) addMetric(known, metric, metric.read(state, now));
-  ofProcess ??= createProcessRegistry();
-  return `${await known.metrics()}\n${await ofProcess.metrics()}`;
-}
-
-/** Gauges with the ending of a counter: `promtool check metrics` refuses them. */
-const MISNAMED = ['nodejs_active_handles_total', 'nodejs_active_requests_total', 'nodejs_active_resources_total'];
-
-function createProcessRegistry(): Registry {
-  const register = new Registry();
-  collectDefaultMetrics({ register });
-  for (const name of MISNAMED) register.removeSingleMetric(name);
-  return register;
-}
-
-function addMetric(
-  registry: Registry,
-  { name, help, type, labels: labelNames }: Metric,
-  samples: ReturnType<Metric['read']>,
-): void {
-  if (samples.length === 0) return;
-  const settings = { name, help, labelNames, registers: [registry] };
-  if (type === 'counter') {
-    const counter = new Counter(settings);
-    for (const { labels = {}, value } of samples) counter.inc(labels, value);
-    return;
-  }
-  const gauge = new Gauge(settings);
-  for (const { labels = {}, value } of samples) gauge.set(labels, value);
+  const { writeExposition } = await import('./exposition.ts');
+  return await writeExposition(state, now);
 }

@@ -31,13 +31,20 @@ export function renderBackups(view: View): Html {
 ${troubledFirst(view)
   .slice(0, MAX_HISTORIES)
   .map((history, index) => renderFolded(view, history, index))}
-${more > 0 ? html`<p class="more">and ${more} more databases, whose newest backups are good</p>` : undefined}</section>`;
+${more > 0 ? html`<p class="more">and ${more} more databases, ${describeRest(view)}</p>` : undefined}</section>`;
 }
 
 const troubledFirst = ({ histories, overdue }: View): readonly History[] => [
   ...histories.filter((history) => !isWell(history, overdue)),
   ...histories.filter((history) => isWell(history, overdue)),
 ];
+
+function describeRest(view: View): string {
+  const troubled = troubledFirst(view)
+    .slice(MAX_HISTORIES)
+    .filter((history) => !isWell(history, view.overdue)).length;
+  return troubled === 0 ? 'whose newest backups are good' : `${troubled} of them not well`;
+}
 
 const isWell = ({ series, entries: [newest] }: History, overdue: View['overdue']): boolean =>
   !overdue.has(series) && newest !== undefined && newest.copies.every(({ backup }) => backup.state === 'good');

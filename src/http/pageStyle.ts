@@ -89,7 +89,7 @@ summary>span{margin-right:.4rem}
 .plan>div{display:contents}
 .plan dt,.plan dd{padding:.5rem 0;border-top:1px solid var(--line)}
 .plan>div:first-child>*{border-top:0}
-.plan dt{color:var(--muted);padding-right:1.5rem}
+.plan dt{white-space:nowrap;color:var(--muted);padding-right:1.5rem}
 footer{padding-top:2rem;padding-bottom:2rem;color:var(--muted);font-size:.875rem;display:flex;flex-wrap:wrap;gap:.25rem 1.5rem}
 @media (max-width:44rem){
 .tiles{grid-template-columns:repeat(2,minmax(0,1fr))}.tiles time{white-space:normal}.tiles>div{padding:.75rem .9rem}.tiles dd{font-size:1.05rem}.tiles dd+dd{font-size:.8125rem}
@@ -102,7 +102,7 @@ td,tbody th,tr>:first-child,tr>:last-child{padding:0;border:0}
 tbody th,td:has(p,li){flex-basis:100%}
 td.number{text-align:left}
 td[data-label]::before{content:attr(data-label) " ";color:var(--muted);font-size:.875rem}
-.plan{display:block}.plan>div{display:block;padding:.5rem 0;border-top:1px solid var(--line)}.plan>div:first-child{border-top:0}.plan dt,.plan dd{padding:0;border:0}
+.plan{grid-template-columns:max-content 1fr}.plan dt{padding-right:1rem}
 .inside{padding:0 .5rem .5rem}
 }
 @media (forced-colors:active){.curve{stroke:CanvasText}.ink{fill:none;stroke:var(--tint,var(--card));stroke-width:2.6;stroke-linecap:round;stroke-linejoin:round}

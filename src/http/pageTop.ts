@@ -57,7 +57,7 @@ export function renderTiles({ state, safety: { newest }, histories, calendar }: 
 <dl class="tiles">
 ${tile('Last good backup', newest && calendar.relative(newest.startedAt), newest ? calendar.date(newest.startedAt) : 'none yet')}
 ${tile('Next run', state.nextDue && calendar.relative(state.nextDue), state.nextDue ? calendar.date(state.nextDue) : 'no further run is due')}
-${tile('Good backups', html`${good}`, html`${good < entries.length ? html`and ${entries.length - good} not whole, ` : undefined}on ${remotes === 1 ? 'one remote' : html`${remotes} remotes`}${newest && html`, the newest ${formatBytes(newest.bytes)}`}`)}
+${tile('Good backups', html`${good.toLocaleString('en')}`, html`${good < entries.length ? html`and ${entries.length - good} not whole, ` : undefined}on ${remotes === 1 ? 'one remote' : html`${remotes} remotes`}${newest && html`, the newest ${formatBytes(newest.bytes)}`}`)}
 ${tile('Last proof', proof?.ok ? calendar.relative(new Date(proof.at)) : undefined, proof?.ok ? PROOFS[proof.level] : 'no backup was verified yet')}
 </dl>`;
 }

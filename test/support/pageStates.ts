@@ -258,7 +258,7 @@ export function wideState(count = 300): State {
     ),
   );
   return stateOf({
-    facts: { database: '*' },
+    facts: { database: '*', expected: [] },
     remotes: [remoteOf('s3:tenants', series)],
     runs: [runOf(0)],
     totals: totalsOf({ succeeded: 1 }),
