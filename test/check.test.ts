@@ -95,7 +95,7 @@ describe.concurrent('check', () => {
         expect.stringMatching(new RegExp(`the clock of this machine is ${text}`)),
       ];
       expect(await look(10 * MINUTE_MS)).toEqual([['ok', expect.anything()], clock('(9|10)m.* behind that of s3:')]);
-      expect(await look(-10 * MINUTE_MS)).toEqual([['ok', expect.anything()], clock('10m.* ahead of that of s3:')]);
+      expect(await look(-10 * MINUTE_MS)).toEqual([['ok', expect.anything()], clock('(9|10)m.* ahead of that of s3:')]);
     },
   );
 

@@ -131,7 +131,7 @@ describe.concurrent('a dry run', () => {
     });
     const run = await runDbstash([], env);
     expect(run.exitCode, run.stderr).toBe(0);
-    expect(run.stdout).toMatch(/Due next\n( {2}\d{4}-\d\d-\d\dT21:45:00\.000Z\n){3}/);
+    expect(run.stdout).toMatch(/Due next: At 03:15 \(Asia\/Kolkata\)\n( {2}\d{4}-\d\d-\d\dT21:45:00\.000Z\n){3}/);
     expect(run.stdout).toMatch(/ {2}run {3}sqlite3 /);
     expect(run.stdout).toMatch(/by rclone rcat .*app-.*\.sql/);
     expect(await remote.list()).toEqual(new Map());

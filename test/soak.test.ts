@@ -10,7 +10,7 @@ it('the daemon holds no more after many runs, good and failed ones, than after a
   const half = samples.slice(Math.floor(samples.length / 2));
   const [middle, last] = [half[0]!, half.at(-1)!];
   const told = JSON.stringify(samples, null, 1);
-  expect(last.runs, told).toBeGreaterThan(8);
+  expect(last.runs, told).toBeGreaterThan(5);
   expect(last.runs - last.failed, told).toBeGreaterThan(last.failed);
   expect(last.failed, told).toBeGreaterThan(0);
   const least = (pick: (sample: SoakSample) => number, of: readonly SoakSample[]) => Math.min(...of.map(pick));

@@ -59,7 +59,7 @@ export async function soak({ seconds, sampleEverySeconds, onSample }: SoakOption
     const nextAt = elapsed() + sampleEverySeconds;
     while (elapsed() < nextAt) {
       if (elapsed() * 1000 > troubleAt) {
-        remote.s3?.fault({ operation: 'PutObject', status: 500, times: 3 });
+        remote.s3?.fault({ operation: 'PutObject', status: 500, times: 1 });
         troubleAt += TROUBLE_EVERY_MS;
       }
       await fetch(`http://127.0.0.1:${port}/metrics`)
