@@ -13,7 +13,7 @@ export interface Rclone {
   start(call: Call, onStderr?: (text: string) => void): Child;
 }
 
-export interface Call {
+interface Call {
   readonly verb: readonly string[];
   readonly flags?: readonly string[];
   readonly paths: readonly string[];
