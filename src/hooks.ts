@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import type { Clock } from './core/clock.ts';
 import { DbstashError, TimeoutError } from './core/errors.ts';
+import { keepTail } from './core/tail.ts';
 import { formatDuration } from './core/units.ts';
 import type { Logger } from './logger.ts';
 import { type Child, describeExit, type Exit, hasSucceeded, spawnChild, stopChild } from './process/child.ts';
@@ -103,7 +104,7 @@ function createOutput(logger: Logger) {
   const rests: (() => void)[] = [];
   const print = (line: string) => {
     if (line.trim() === '') return;
-    tail = `${tail}${line}\n`.slice(-MAX_TAIL_LENGTH);
+    tail = keepTail(`${tail}${line}\n`, MAX_TAIL_LENGTH);
     count += 1;
     if (count <= MAX_LINES) logger.info(line);
     else if (count === MAX_LINES + 1) logger.warn(`the hook printed more than ${MAX_LINES} lines: no more are logged`);
@@ -117,7 +118,7 @@ function createOutput(logger: Logger) {
     rests.push(finish);
     return (text: string) => {
       const lines = (rest + text).split(/\r?\n/);
-      rest = (lines.pop() ?? '').slice(-MAX_LINE_LENGTH);
+      rest = keepTail(lines.pop() ?? '', MAX_LINE_LENGTH);
       for (const line of lines) print(line);
     };
   };

@@ -7,10 +7,12 @@ import { fakePath } from './support/backups.ts';
 import { type Canary, canaryOf, createCanary, findCanaries, obscureText } from './support/canaries.ts';
 import { readCommandLines } from './support/commandLines.ts';
 import { type DbstashProcess, startDbstash } from './support/dbstash.ts';
+import { type MailServer, startMailServer } from './support/mailServer.ts';
 import { describeWith } from './support/need.ts';
 import { type PostgresServer, startPostgres } from './support/postgres.ts';
+import { type Receiver, startReceiver } from './support/receiver.ts';
 import { type S3Server, startS3 } from './support/s3.ts';
-import { type Scratch, scratchFolder } from './support/scratch.ts';
+import { freePort, type Scratch, scratchFolder } from './support/scratch.ts';
 import { requireTool } from './support/tools.ts';
 
 type Env = Record<string, string>;
@@ -21,7 +23,6 @@ const TOOLS = ['initdb', 'postgres', 'psql', 'pg_dump', 'age-keygen', 'ssh-keyge
 /** Variables that are secret, or may hold one. Of public lines there is nothing to hide. */
 const SENSITIVE = variables.filter(({ secret, mask }) => secret || (mask !== undefined && mask !== 'lines'));
 
-const DOWN = 'http://127.0.0.1:1';
 /** What a tool may do that fails: it prints all that it was given, in whatever form. */
 const TELL_ALL = `tell() { env; for word in "$@"; do echo "$word"; done; cat "$PGPASSFILE" "$RCLONE_CONFIG" 2>/dev/null; }
 previous= ; for word in "$@"; do [ "$previous" = --config ] && RCLONE_CONFIG=$word; previous=$word; done
@@ -31,6 +32,9 @@ describeWith(TOOLS, 'F32, F33: no secret', () => {
   let home: Scratch;
   let postgres: PostgresServer;
   let s3: S3Server;
+  let receiver: Receiver;
+  let mail: MailServer;
+  let port: number;
   const canaries: Record<string, Canary> = {};
   /** By the name of the variable. */
   const values: Record<string, string> = {};
@@ -43,6 +47,8 @@ describeWith(TOOLS, 'F32, F33: no secret', () => {
   beforeAll(async () => {
     home = scratchFolder();
     s3 = await startS3();
+    receiver = await startReceiver();
+    port = await freePort();
     const login = add('DB_URI', createCanary());
     postgres = await startPostgres({ password: login.text });
     await postgres.createDatabase('shop');
@@ -54,9 +60,11 @@ describeWith(TOOLS, 'F32, F33: no secret', () => {
     const inUrl = (name: string, make: (text: string) => string) =>
       add(name, canaries[name] ?? createCanary(), make(encodeURIComponent((canaries[name] ?? createCanary()).text)));
     inUrl('RESTORE_DB_URI', (text) => `postgres://app:${text}@127.0.0.1:1/shop`);
-    inUrl('PING_URL', (text) => `${DOWN}/ping/${text}`);
-    inUrl('NOTIFY_WEBHOOK_URL', (text) => `${DOWN}/hook/${text}?token=${text}`);
-    inUrl('SMTP_URL', (text) => `smtp://robot:${text}@127.0.0.1:1`);
+    inUrl('VERIFY_DB_URI', (text) => `postgres://app:${text}@127.0.0.1:1/postgres`);
+    inUrl('PING_URL', (text) => `${receiver.origin}/ping/${text}`);
+    inUrl('NOTIFY_WEBHOOK_URL', (text) => `${receiver.origin}/hook/${text}?token=${text},http://127.0.0.1:1/${text}`);
+    mail = await startMailServer({ password: canaries.SMTP_URL!.text });
+    inUrl('SMTP_URL', (text) => `smtp://me:${text}@127.0.0.1:${mail.port}`);
     for (const index of ['', '_2', '_3', '_4', '_5', '_6', '_7', '_8', '_9']) {
       const name = `RCLONE_REMOTE${index}`;
       const { text } = add(name, createCanary());
@@ -87,6 +95,8 @@ describeWith(TOOLS, 'F32, F33: no secret', () => {
   afterAll(async () => {
     await postgres?.stop();
     await s3?.stop();
+    await receiver?.[Symbol.asyncDispose]();
+    await mail?.[Symbol.asyncDispose]();
     await home?.[Symbol.asyncDispose]();
   });
 
@@ -118,7 +128,7 @@ describeWith(TOOLS, 'F32, F33: no secret', () => {
     readonly more?: () => Env;
     /** That it went as it was meant to. */
     readonly exitCode: number;
-    readonly drive?: (program: DbstashProcess) => Promise<void>;
+    readonly drive?: (program: DbstashProcess, seen: Seen) => Promise<void>;
   }
 
   const stopAfter = (pattern: RegExp) => async (program: DbstashProcess) => {
@@ -184,6 +194,8 @@ describeWith(TOOLS, 'F32, F33: no secret', () => {
     { title: 'dry run', args: ['backup', '--dry-run'], exitCode: 0 },
     { title: 'dry run --json', args: ['backup', '--dry-run', '--json'], exitCode: 0 },
     { title: 'prune', args: ['prune', '--dry-run', '--json'], exitCode: 0 },
+    { title: 'a drill that fails', args: ['verify', '--level', 'restore'], exitCode: 1 },
+    { title: 'a test of all channels', args: ['notify-test'], exitCode: 1 },
     { title: 'a restore that fails', args: ['restore', 'latest'], exitCode: 1 },
     {
       title: 'start',
@@ -191,6 +203,26 @@ describeWith(TOOLS, 'F32, F33: no secret', () => {
       more: () => ({ BACKUP_ON_START: 'true', LOG_FORMAT: 'text' }),
       exitCode: 0,
       drive: stopAfter(/run succeeded/),
+    },
+    {
+      title: 'the endpoints of a daemon whose run failed',
+      args: ['start'],
+      more: () => ({
+        BACKUP_ON_START: 'true',
+        HEALTH_PORT: `${port}`,
+        ...fakePath(home, {
+          pg_dump: `[ "$1" = --version ] && exec ${requireTool('pg_dump')} "$@"\n${TELL_ALL}\nexit 1`,
+        }),
+      }),
+      exitCode: 0,
+      drive: async (program, seen) => {
+        await program.waitForLog(/run failed/, 60_000);
+        for (const path of ['/', '/metrics', '/healthz', '/readyz', '/livez']) {
+          const answer = await fetch(`http://127.0.0.1:${port}${path}`);
+          seen.endpoints.set(path, await answer.text());
+        }
+        program.kill('SIGTERM');
+      },
     },
   ];
 
@@ -202,6 +234,10 @@ describeWith(TOOLS, 'F32, F33: no secret', () => {
     ['records on the remotes', ({ records }) => [...records.values()]],
     ['names on the remotes', ({ records }) => [...records.keys()]],
     ['files that others can read', ({ exposed }) => [...exposed.values()]],
+    ['endpoints', ({ endpoints }) => [...endpoints.values()]],
+    // Where they go to is what may be secret; what they say is not.
+    ['messages', () => receiver.received.map(({ body, headers }) => `${JSON.stringify(headers)} ${body}`)],
+    ['mails', () => mail.mails.map(({ text }) => text)],
   ];
 
   interface Seen {
@@ -210,6 +246,7 @@ describeWith(TOOLS, 'F32, F33: no secret', () => {
     readonly commandLines: Set<string>;
     readonly records: Map<string, string>;
     readonly exposed: Map<string, string>;
+    readonly endpoints: Map<string, string>;
     /** Private files in which a secret stood, as it should. */
     readonly kept: Set<string>;
   }
@@ -238,6 +275,7 @@ describeWith(TOOLS, 'F32, F33: no secret', () => {
       commandLines: new Set(),
       records: new Map(),
       exposed: new Map(),
+      endpoints: new Map(),
       kept: new Set(),
     };
     await using program = startDbstash(args, env, { timeoutMs: 120_000 });
@@ -245,7 +283,7 @@ describeWith(TOOLS, 'F32, F33: no secret', () => {
     const over = program.exited.finally(() => {
       isOver = true;
     });
-    const driving = drive?.(program);
+    const driving = drive?.(program, seen);
     while (!isOver) {
       look(env.BACKUP_TEMP_DIR!, seen);
       await new Promise((resolve) => setTimeout(resolve, 5));
@@ -292,7 +330,10 @@ describeWith(TOOLS, 'F32, F33: no secret', () => {
           `${scenario.title}: ${name}: ${found.length > 0 ? excerpt(text, canaries[found[0]!]!) : ''}`,
         ).toEqual([]);
       }
+      if (scenario.title.startsWith('the endpoints')) expect(seen.endpoints.get('/')).toContain('PostgreSQL');
       if (index > 0) return;
+      expect(receiver.received.map(({ path }) => path.split('/')[1])).toEqual(expect.arrayContaining(['ping', 'hook']));
+      expect(mail.mails).toHaveLength(1);
       expect([...seen.records.keys()].some((key) => key.endsWith('.pending.json'))).toBe(true);
       expect([...seen.records.keys()].some((key) => key.endsWith('.manifest.json'))).toBe(true);
       for (const tool of ['psql', 'pg_dump', 'rcat'])

@@ -1,8 +1,7 @@
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { expect, it } from 'vitest';
 import { backupEnv, listBackups } from './support/backups.ts';
 import { runDbstash, startDbstash } from './support/dbstash.ts';
+import { startReceiver } from './support/receiver.ts';
 import { startRemote } from './support/remotes.ts';
 import { flipByte, makeBackup } from './support/restores.ts';
 import { freePort, scratchFolder, waitFor } from './support/scratch.ts';
@@ -11,40 +10,23 @@ import { createSqlite } from './support/seeds.ts';
 const TIMEOUT = { timeout: 180_000 };
 const NEVER = '0 0 1 1 *';
 
-/** A place for messages; those that came. */
-async function listen() {
-  const messages: Record<string, unknown>[] = [];
-  const pings: string[] = [];
-  const server = createServer((request, response) => {
-    let text = '';
-    request.on('data', (chunk) => (text += chunk));
-    request.on('end', () => {
-      if (request.url === '/hook') messages.push(JSON.parse(text));
-      else pings.push(request.url ?? '');
-      response.end('ok');
-    });
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  return { messages, pings, address, [Symbol.asyncDispose]: async () => void server.close() };
-}
-
 it(
   'F15, F20: a daemon verifies when VERIFY_SCHEDULE says so, tells of damage, and is not ready until it is gone',
   TIMEOUT,
   async () => {
     await using scratch = scratchFolder();
     await using remote = await startRemote('local');
-    await using receiver = await listen();
+    await using receiver = await startReceiver();
     const port = await freePort();
     const env = backupEnv(createSqlite(scratch), remote, scratch, {
       BACKUP_SCHEDULE: NEVER,
       BACKUP_CATCH_UP: 'false',
       VERIFY_SCHEDULE: '*/3 * * * * *',
       HEALTH_PORT: `${port}`,
-      NOTIFY_WEBHOOK_URL: `${receiver.address}/hook`,
-      PING_URL: `${receiver.address}/ping`,
+      NOTIFY_WEBHOOK_URL: `${receiver.origin}/hook`,
+      PING_URL: `${receiver.origin}/ping`,
     });
+    const messages = () => receiver.received.flatMap(({ path, body }) => (path === '/hook' ? JSON.parse(body) : []));
     const ready = async () =>
       await fetch(`http://127.0.0.1:${port}/readyz`).then(
         (answer) => answer.status,
@@ -59,8 +41,8 @@ it(
     await flipByte(remote, artifact);
     await daemon.waitForLog(/verification failed: .* is damaged: its SHA-256/, 60_000);
     await waitFor(async () => (await ready()) === 503, { timeoutMs: 30_000, title: () => daemon.stderr() });
-    await waitFor(() => receiver.messages.length > 0, { timeoutMs: 30_000, title: () => 'a message' });
-    expect(receiver.messages[0]).toMatchObject({
+    await waitFor(() => messages().length > 0, { timeoutMs: 30_000, title: () => 'a message' });
+    expect(messages()[0]).toMatchObject({
       job: 'verify',
       outcome: 'failed',
       status: 'failure',
@@ -70,9 +52,9 @@ it(
 
     await flipByte(remote, artifact);
     await waitFor(async () => (await ready()) === 200, { timeoutMs: 60_000, title: () => daemon.stderr() });
-    await waitFor(() => receiver.messages.at(-1)?.recovered === true, { timeoutMs: 30_000, title: () => 'a recovery' });
+    await waitFor(() => messages().at(-1)?.recovered === true, { timeoutMs: 30_000, title: () => 'a recovery' });
     // The dead-man switch stands for backups: a night without one must not pass for good.
-    expect(receiver.pings).toEqual([]);
+    expect(receiver.received.filter(({ path }) => path !== '/hook')).toEqual([]);
     daemon.kill('SIGTERM');
     expect(await daemon.exited).toMatchObject({ exitCode: 0 });
   },

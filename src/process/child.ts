@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from '../core/command.ts';
+import { keepTail } from '../core/tail.ts';
 
 /** How a child ended. `failure` is why it could not be started at all. */
 export interface Exit {
@@ -160,7 +161,7 @@ function collectTail(stream: Readable, onText?: (text: string) => void): () => s
   let tail = '';
   stream.setEncoding('utf8');
   stream.on('data', (text: string) => {
-    tail = (tail + text).slice(-4096);
+    tail = keepTail(tail + text, 4096);
     onText?.(text);
   });
   stream.on('error', () => {});
