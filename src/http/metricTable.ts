@@ -8,6 +8,7 @@ import {
   moment,
   overdueSeries,
   perCopy,
+  perDrill,
   perLevel,
   perNewest,
   type Read,
@@ -138,6 +139,20 @@ export const METRICS: readonly Metric[] = [
     labels: [...COPY_LABELS, 'level'],
     help: '1 where that verification found all well, else 0',
     read: perLevel(({ ok }) => Number(ok)),
+  },
+  {
+    name: 'dbstash_last_drill_duration_seconds',
+    type: 'gauge',
+    labels: COPY_LABELS,
+    help: 'How long the last drill took to restore a backup from there: what a restore takes',
+    read: perDrill(({ durationMs }) => durationMs / 1000),
+  },
+  {
+    name: 'dbstash_last_drill_rows',
+    type: 'gauge',
+    labels: COPY_LABELS,
+    help: 'Rows, documents or keys that it counted',
+    read: perDrill(({ rows }) => rows),
   },
   {
     name: 'dbstash_remote_up',

@@ -1,4 +1,4 @@
-import type { Verdict } from '../core/manifest.ts';
+import type { Drilled, Verdict } from '../core/manifest.ts';
 import type { BackupState, RemoteState, SeriesState, State } from '../core/state.ts';
 import { findOverdue, isKnown, newestGoodOf, verdictsByLevel } from './copies.ts';
 
@@ -53,6 +53,13 @@ export function perLevel(pick: (verdict: Verdict) => number): Read {
       });
     });
 }
+
+/** Of the newest backup that was restored in a drill. */
+export const perDrill = (pick: (drill: Drilled) => number): Read =>
+  perCopy(({ backups }) => {
+    const drill = backups.find(({ verdict }) => verdict?.drill)?.verdict?.drill;
+    return drill && pick(drill);
+  });
 
 export const countStates: Read = (state, now) =>
   copies(state, now).flatMap(({ labels, backups }) =>

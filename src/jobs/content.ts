@@ -9,7 +9,7 @@ import type { Producer } from '../pipeline/relay.ts';
 import { expectSound, expectThere, expectWhole, pass, type Reading } from './artifact.ts';
 import { fetchFolder } from './fetch.ts';
 import { tryIdentity } from './identity.ts';
-import { createProgress } from './progress.ts';
+import { followReading } from './progress.ts';
 import { runTool } from './session.ts';
 
 /** Passes on what it gets, to nobody. */
@@ -63,7 +63,7 @@ async function readThrough(reading: Reading, plan: CheckPlan): Promise<void> {
     const [first = CAT, ...rest] = plan.commands;
     left = rest;
     const decoders = planDecoding(manifest, host.config.identity);
-    using progress = createProgress(host.clock, host.logger, host.showProgress, () => {});
+    using progress = followReading(host, manifest);
     // What looks at the dump stands behind a stage of its own: the artifact's has its hash to look after.
     await pass(reading, [...(decoders.length > 0 ? decoders : [CAT]), first], {
       progress,

@@ -12,7 +12,7 @@ import { readCatalogs } from './catalogs.ts';
 import { chooseBackups } from './choose.ts';
 import { copyFolder } from './fetch.ts';
 import { tryIdentity } from './identity.ts';
-import { createProgress } from './progress.ts';
+import { followReading } from './progress.ts';
 import { at, type Session } from './session.ts';
 
 export interface DownloadOptions {
@@ -110,7 +110,7 @@ async function fetchFile(reading: Reading, to: string, decode: boolean): Promise
     throw new DbstashError(`${to} cannot be written`, { cause });
   });
   await file.close();
-  using progress = createProgress(host.clock, host.logger, host.showProgress, () => {});
+  using progress = followReading(host, backup.manifest);
   try {
     // On disk when it exits 0.
     await pass(
@@ -132,9 +132,8 @@ async function expectOpen(reading: Reading): Promise<void> {
 }
 
 async function fetchFiles(reading: Reading, to: string): Promise<void> {
-  const { host } = reading.session;
   await mkdir(to, { mode: 0o700 });
-  using progress = createProgress(host.clock, host.logger, host.showProgress, () => {});
+  using progress = followReading(reading.session.host, reading.backup.manifest);
   await copyFolder(reading, to, progress);
   await chmod(to, 0o700);
 }

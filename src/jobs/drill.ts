@@ -9,7 +9,7 @@ import { engines } from '../engines/index.ts';
 import { planDecoding } from '../pipeline/filters.ts';
 import { expectSound, pass, type Reading } from './artifact.ts';
 import { countKeys, expectRoomToCopy } from './keyCopy.ts';
-import { createProgress } from './progress.ts';
+import { followReading } from './progress.ts';
 import { restoreFrom } from './restore.ts';
 import { ask, cleanupSignal } from './session.ts';
 
@@ -105,7 +105,7 @@ async function loadAside(reading: Reading, engine: Engine): Promise<Omit<Drilled
   });
   if (!copy) throw new ConfigError(`${path}: there is no drill for ${engine.title}`);
   await expectRoomToCopy(scratch, backup);
-  using progress = createProgress(host.clock, host.logger, host.showProgress, () => {});
+  using progress = followReading(host, manifest);
   await pass(reading, [...planDecoding(manifest, host.config.identity), load], { progress }).catch(
     async (error: unknown) => {
       if (error instanceof DumpError) await expectSound(reading);

@@ -8,7 +8,7 @@ import { planDecoding } from '../pipeline/filters.ts';
 import { pass, type Reading, recordDamage } from './artifact.ts';
 import { digestFolder, folderOf } from './dump.ts';
 import { giveUp, limitOf } from './patience.ts';
-import { createProgress, type Progress } from './progress.ts';
+import { followReading, type Progress } from './progress.ts';
 
 const UNTAR: Command = { file: 'tar', args: ['--extract', '--file=-', `--directory=${DUMP}`, '--no-same-owner'] };
 
@@ -19,7 +19,7 @@ export async function fetchFolder(reading: Reading): Promise<boolean> {
   const { mode } = manifest;
   if (mode !== 'tar' && mode !== 'directory') return false;
   const folder = folderOf(reading.scratch.path);
-  using progress = createProgress(host.clock, host.logger, host.showProgress, () => {});
+  using progress = followReading(host, manifest);
   await expectRoom(reading);
   await mkdir(folder, { mode: 0o700 });
   if (mode === 'directory') await copyFolder(reading, folder, progress);

@@ -9,7 +9,7 @@ import { expectSound, expectThere, expectWhole, pass } from './artifact.ts';
 import { fetchFolder } from './fetch.ts';
 import { tryIdentity } from './identity.ts';
 import { copyKeys, expectRoomToCopy } from './keyCopy.ts';
-import { createProgress, type Progress } from './progress.ts';
+import { followReading, type Progress } from './progress.ts';
 import { type Task, understand } from './restoreTask.ts';
 import { ask, cleanupSignal, runTool, startSource, startTool } from './session.ts';
 import { removeUnfinished, swapFile, warnOfLeftovers } from './swap.ts';
@@ -47,7 +47,7 @@ export async function load(task: Task, target: Target): Promise<void> {
     await runAll(task, plan.prepare);
     isPrepared = true;
     if (!isPiecemeal && !target.exists && !plan.swap) outcome = `${database} was created and is empty`;
-    using progress = createProgress(host.clock, host.logger, host.showProgress, () => {});
+    using progress = followReading(host, task.backup.manifest);
     task.state.isLoading = true;
     if (isFolder) await loadFolder(task, plan);
     else await stream(task, plan, progress);

@@ -15,12 +15,13 @@ export interface Progress extends Disposable {
 const LOG_EVERY_MS = 30_000;
 const TERMINAL_EVERY_MS = 250;
 
-/** `touch` is called at every movement, for whoever watches that something moves. */
+/** `touch` is called at every movement, for whoever watches that something moves. `totalBytes`: how many will go by; 0 where nobody knows. */
 export function createProgress(
   clock: Clock,
   logger: Logger,
   showLine: ((line: string) => void) | undefined,
   touch: () => void,
+  totalBytes = 0,
 ): Progress {
   const startMs = clock.now().getTime();
   let bytes = 0;
@@ -28,7 +29,8 @@ export function createProgress(
   const everyMs = showLine ? TERMINAL_EVERY_MS : LOG_EVERY_MS;
   const describe = () => {
     const ms = clock.now().getTime() - startMs;
-    return `${formatBytes(bytes)}, ${formatBytes(ms === 0 ? 0 : (bytes * 1000) / ms)}/s, ${formatDuration(ms)}`;
+    const line = `${formatBytes(bytes)}, ${formatBytes(ms === 0 ? 0 : (bytes * 1000) / ms)}/s, ${formatDuration(ms)}`;
+    return totalBytes === 0 || bytes === 0 ? line : `${line}${describeRest(bytes, totalBytes, ms)}`;
   };
   const tick = () => {
     if (showLine) showLine(describe());
@@ -49,3 +51,21 @@ export function createProgress(
     },
   };
 }
+
+function describeRest(bytes: number, totalBytes: number, ms: number): string {
+  const share = Math.min(bytes / totalBytes, 1);
+  const leftMs = (ms * (1 - share)) / share;
+  return `, ${Math.floor(share * 100)} % of ${formatBytes(totalBytes)}, ${formatDuration(leftMs)} left`;
+}
+
+interface Watched {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly showProgress: ((line: string) => void) | undefined;
+}
+
+/** Of a backup that is read: `bytes` are what its manifest says is stored. */
+export const followReading = (
+  { clock, logger, showProgress }: Watched,
+  { bytes }: { readonly bytes: number },
+): Progress => createProgress(clock, logger, showProgress, () => {}, bytes);
