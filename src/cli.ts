@@ -55,6 +55,7 @@ export const commands: readonly CommandRow[] = [
       ['--replace', 'empty the target first'],
       ['--yes <name>', 'the name of the database that --replace may empty; with --run the id of the run'],
       ['--create-roles', 'create the roles that the target server lacks, without login'],
+      ['--dry-run', 'say what would happen, and whether the target is ready; restore nothing'],
       ['--run <id>', 'all backups of that run, each into the database of its own name'],
     ],
     example: 'dbstash restore latest --database orders_copy',

@@ -177,7 +177,7 @@ describe.concurrent('a dry run', () => {
     },
   );
 
-  it('goes for prune, and a restore refuses it', TIMEOUT, async () => {
+  it('goes for prune and restore, and of a restore tells what would be lost', TIMEOUT, async () => {
     await using home = scratchFolder();
     await using remote = await startRemote('local');
     await seedHistory(remote);
@@ -191,8 +191,16 @@ describe.concurrent('a dry run', () => {
     expect(prune.exitCode, prune.stderr).toBe(0);
     expect(JSON.parse(prune.stdout)).toMatchObject({ removed: [], remove: [{}, {}] });
     const restore = await runDbstash(['restore', 'latest', '--replace', '--yes', 'app'], env);
-    expect(restore.exitCode).toBe(2);
-    expect(restore.stderr).toMatch(/DRY_RUN: a restore has no dry run, and nothing was restored/);
+    expect(restore.exitCode, restore.stderr).toBe(0);
+    expect(restore.stdout).toMatch(
+      /would restore {2}\S+\.sql \(.* ago\)\n {2}into .* which would be emptied first\n {2}would lose {2,}1 table/,
+    );
+    const held = await runDbstash(['restore', 'latest', '--dry-run'], { ...env, DRY_RUN: '' });
+    expect([held.exitCode, held.stderr]).toEqual([2, expect.stringContaining('holds 1 table: restore into another')]);
+    const copy = ['restore', 'latest', '--dry-run', '--database', join(home.path, 'copy.db')];
+    const free = await runDbstash(copy, { ...env, DRY_RUN: '' });
+    expect([free.exitCode, free.stdout]).toEqual([0, expect.stringContaining('which would be created')]);
+    expect(existsSync(join(home.path, 'copy.db'))).toBe(false);
     expect((await runDbstash(['check'], env)).stdout).toMatch(/not tried: DRY_RUN/);
     expect(await remote.list()).toEqual(before);
   });

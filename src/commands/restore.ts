@@ -6,7 +6,9 @@ import type { Connection, EngineName } from '../core/connection.ts';
 import { ConfigError, describeError, EXIT } from '../core/errors.ts';
 import { formatBytes, formatDuration } from '../core/units.ts';
 import { engines } from '../engines/index.ts';
-import { type Restored, type RestoreOptions, restore } from '../jobs/restore.ts';
+import { formatRows } from '../jobs/list.ts';
+import { previewRestore, type Restored, type RestoreOptions, restore } from '../jobs/restore.ts';
+import { describePreview, type RestorePreview } from '../jobs/restorePreview.ts';
 import { restoreRun } from '../jobs/restoreRun.ts';
 import { openSession } from '../jobs/session.ts';
 import { sourceOf } from '../jobs/sources.ts';
@@ -15,10 +17,7 @@ import { type Call, type Edge, type Options, printText } from './call.ts';
 export async function runRestore({ edge, source, options, args: [argument] }: Call): Promise<number> {
   const time = parseTime(options.at);
   const config = parseConfig(source);
-  if (config.dryRun)
-    throw new ConfigError(
-      'DRY_RUN: a restore has no dry run, and nothing was restored; right is false, or `list` to look',
-    );
+  const isDryRun = config.dryRun || options.dryRun === true;
   const uri = typeof options.to === 'string' ? options.to : config.restoreUri;
   const isRun = typeof options.run === 'string';
   const connection = isRun ? config.connection : chooseTarget(config, uri, options.database, source.cwd);
@@ -31,26 +30,28 @@ export async function runRestore({ edge, source, options, args: [argument] }: Ca
     at: time,
     replace: options.replace === true,
     createRoles: options.createRoles === true,
-    confirm: confirmOnce((name, title) => confirm(edge, options, name, title)),
+    confirm: isDryRun ? async () => true : confirmOnce((name, title) => confirm(edge, options, name, title)),
   };
   const report = ({ backup, into, durationMs }: Restored) => {
     const took = formatDuration(durationMs);
     printText(edge, `restored ${backup.path} (${formatBytes(backup.manifest.bytes)}) into ${into} in ${took}\n`);
   };
+  const foretell = (preview: RestorePreview) => printText(edge, `${formatRows(describePreview(preview))}\n`);
   if (typeof options.run === 'string') {
     refuseWithRun(options, argument);
     await restoreRun(
       session,
       options.run,
       { ...common, target: (name) => chooseTarget(config, uri, name ?? lobbyOf(config, uri), source.cwd) },
-      report,
+      isDryRun ? { onPreview: foretell } : { onRestored: report },
     );
     return EXIT.ok;
   }
   const name = argument ?? 'latest';
   const isOwn = config.selection.kind !== 'one' && options.database === undefined && uri === undefined;
   const chosen = { ...common, name, isOwn, series: seriesToRestore(config, name, options.database) };
-  report(await restore(session, { ...chosen, connection }));
+  if (isDryRun) foretell(await previewRestore(session, { ...chosen, connection }));
+  else report(await restore(session, { ...chosen, connection }));
   return EXIT.ok;
 }
 

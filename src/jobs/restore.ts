@@ -8,6 +8,7 @@ import { openTunnel, type Tunnel } from '../ssh.ts';
 import { readCatalogs } from './catalogs.ts';
 import { type Candidate, chooseBackups } from './choose.ts';
 import { load } from './load.ts';
+import { previewOf, type RestorePreview } from './restorePreview.ts';
 import { createTask, expectReady, inspectTarget, type RestoreOptions, type Task } from './restoreTask.ts';
 import { at, type Session } from './session.ts';
 
@@ -57,9 +58,9 @@ const toOwn = (connection: Connection, { manifest }: Backup): Connection =>
 
 /**
  * Looks whether a restore could begin: whether there is such a backup, and the target is ready, or may be emptied. Throws as
- * `restore` would. Roles count as there: those of the same run come first.
+ * `restore` would.
  */
-export async function expectRestorable(session: Session, given: RestoreOptions): Promise<void> {
+export async function previewRestore(session: Session, given: RestoreOptions): Promise<RestorePreview> {
   const { host } = session;
   await using tunnel = await openTunnelTo(session, given.connection);
   const reached = { ...session, reach: tunnel.reach };
@@ -68,7 +69,9 @@ export async function expectRestorable(session: Session, given: RestoreOptions):
   const options = given.isOwn ? { ...given, connection: toOwn(given.connection, backup) } : given;
   await using scratch = await createScratch(host.config.tempDir, `restore-${host.randomHex(4)}`);
   const task = await createTask(at(reached, place), scratch, options, backup);
-  await expectReady({ ...options, createRoles: true }, task.engine, await inspectTarget(task));
+  const target = await inspectTarget(task);
+  await expectReady(options, task.engine, target);
+  return previewOf(task, target);
 }
 
 /** A tunnel leads to the configured server, also for another database there; what --to names is reached straight. */

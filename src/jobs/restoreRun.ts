@@ -2,7 +2,8 @@ import type { Connection } from '../core/connection.ts';
 import { ConfigError, DbstashError, DumpError } from '../core/errors.ts';
 import type { Manifest } from '../core/manifest.ts';
 import { type Found, readCatalogs } from './catalogs.ts';
-import { expectRestorable, type Restored, type RestoreOptions, restore } from './restore.ts';
+import { previewRestore, type Restored, type RestoreOptions, restore } from './restore.ts';
+import type { RestorePreview } from './restorePreview.ts';
 import type { Session } from './session.ts';
 
 export interface RunRestoreOptions extends Omit<RestoreOptions, 'name' | 'connection' | 'series' | 'at'> {
@@ -10,15 +11,21 @@ export interface RunRestoreOptions extends Omit<RestoreOptions, 'name' | 'connec
   readonly target: (database: string | undefined) => Connection;
 }
 
+interface Listeners {
+  /** Called for each, before the first is touched. */
+  readonly onPreview?: (preview: RestorePreview) => void;
+  /** Called after each; without it nothing is restored. */
+  readonly onRestored?: (restored: Restored) => void;
+}
+
 /**
  * Restores all backups of a run, what belongs to the server first. Stops at the first that fails, and says which are done.
- * `onRestored` is called after each.
  */
 export async function restoreRun(
   session: Session,
   run: string,
   { target, ...options }: RunRestoreOptions,
-  onRestored: (restored: Restored) => void,
+  { onPreview, onRestored }: Listeners,
 ): Promise<void> {
   const found = await readCatalogs(session, session.host.signal);
   const manifests = new Map(
@@ -43,7 +50,12 @@ export async function restoreRun(
     options: { ...options, name: manifest.id, at: undefined, connection: target(databaseOf(session, manifest)) },
   }));
   // All are looked at before the first is touched.
-  for (const plan of plans) await expectRestorable(session, plan.options);
+  for (const { options: planned } of plans) {
+    // Roles count as there: those of the same run come first.
+    const preview = await previewRestore(session, { ...planned, createRoles: true });
+    onPreview?.({ ...preview, roles: options.createRoles ? preview.roles : [] });
+  }
+  if (!onRestored) return;
   const done: string[] = [];
   for (const plan of plans) {
     try {
