@@ -98,8 +98,9 @@ describe('the command line', () => {
       BACKUP_SHEDULE: 'once',
     };
     // The health check reads no configuration but its own.
-    for (const { name } of commands.filter((command) => command.name !== 'health')) {
-      const run = await runDbstash([name, '--backup-compress', 'rar'], env);
+    for (const { name, args = [] } of commands.filter((command) => command.name !== 'health')) {
+      const needed = args.filter((arg) => arg.startsWith('<')).map(() => 'x');
+      const run = await runDbstash([name, ...needed, '--backup-compress', 'rar'], env);
       expect(run.exitCode).toBe(2);
       const said = name === 'config' ? run.stdout : run.stderr;
       for (const about of [

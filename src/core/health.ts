@@ -4,8 +4,6 @@ import type { BackupState, RemoteState, SeriesState, State } from './state.ts';
 export interface Health {
   /** What this process can be blamed for: whoever restarts it for these can neither loop nor kill a run. */
   readonly unhealthy: readonly string[];
-  /** What of the whole truth says that a backup is owed: it failed, is overdue, or there is none. */
-  readonly unsafe: readonly string[];
   /** The whole truth, from the catalog. */
   readonly unready: readonly string[];
 }
@@ -30,11 +28,9 @@ export function judgeHealth(state: State, now: Date): Health {
   const due = running ? undefined : facts.previousDue(new Date(now.getTime() - graceMs));
   const overdue = due ? describeOverdue(state, due, now) : [];
   const isOwn = due !== undefined && due >= watchedSince(state, now);
-  const unsafe = [...failed, ...(due ? overdue : describeEmpty(state, now))];
   return {
     unhealthy: [...failed, ...(isOwn ? overdue : [])],
-    unsafe,
-    unready: [...unsafe, ...remotes.flatMap(describeRemote)],
+    unready: [...failed, ...(due ? overdue : describeEmpty(state, now)), ...remotes.flatMap(describeRemote)],
   };
 }
 
