@@ -61,8 +61,9 @@ function createTurns(host: Host, schedule: Schedule, memory: Memory, open: OpenS
   const begin = (isEarly: boolean) => {
     memory.note((state) => noteStart(state, '', clock.now()));
     current = run(isEarly).finally(() => {
-      current = undefined;
+      // The last one is asked for how it ended, perhaps long after it.
       if (signal.aborted) return;
+      current = undefined;
       logNext(host, schedule);
       looks.start();
     });
