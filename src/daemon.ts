@@ -5,6 +5,7 @@ import { noteReport, noteSkippedTick, noteStart, noteVerdicts } from './core/mem
 import type { Report } from './core/report.ts';
 import { startServer } from './http/server.ts';
 import { awaitDatabase } from './jobs/awaitDatabase.ts';
+import { awaitLock } from './jobs/awaitLock.ts';
 import { createLooks } from './jobs/looks.ts';
 import { createMemory, type Memory } from './jobs/memory.ts';
 import { type OpenSession, runBackup } from './jobs/run.ts';
@@ -51,6 +52,7 @@ function createTurns(host: Host, schedule: Schedule, memory: Memory, open: OpenS
   const run = async (isEarly: boolean): Promise<Report | undefined> => {
     await looks.stop();
     if (isEarly) await awaitDatabase(host);
+    if (isEarly) await awaitLock(host);
     if (signal.aborted) return undefined;
     await tries.note(clock.now());
     const report = await runBackup(tellMemory(host, memory), open);

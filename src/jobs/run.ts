@@ -102,7 +102,7 @@ async function tell({ notifier }: Host, logger: Logger, report: Report): Promise
 }
 
 /** Of several databases each has its series and lock too. */
-const lockName = ({ config }: Host): string =>
+export const lockName = ({ config }: Host): string =>
   config.selection.kind === 'one' ? config.series : `the databases of ${config.series}`;
 
 /** What was thrown; a signal to the process wins over what it made fail. */
