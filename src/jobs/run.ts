@@ -1,6 +1,6 @@
 import { createId } from '../core/backupId.ts';
 import type { Clock } from '../core/clock.ts';
-import { describeError, isWorthRetrying, TimeoutError } from '../core/errors.ts';
+import { DbstashError, describeError, isWorthRetrying, TimeoutError } from '../core/errors.ts';
 import type { Report, StoredBackup } from '../core/report.ts';
 import { formatDuration } from '../core/units.ts';
 import type { Logger } from '../logger.ts';
@@ -136,7 +136,9 @@ async function attemptAll(start: RunStart, said: Warning[]): Promise<void> {
       const waitMs = Math.min(MAX_RETRY_MS, RETRY_MS * 2 ** tries);
       const which = retries === 1 ? '' : ` (try ${tries + 1} of ${retries} more)`;
       logger.warn(`to be tried again in ${formatDuration(waitMs)}${which}: ${describeError(error)}`);
-      await pause(host.clock, waitMs, over);
+      await pause(host.clock, waitMs, over).catch((end: unknown) => {
+        throw host.signal.aborted ? end : new DbstashError(describeError(end), { cause: error });
+      });
     }
   }
 }
