@@ -47,7 +47,7 @@ interface Turns {
 function createTurns(host: Host, schedule: Schedule, memory: Memory, open: OpenSession): Turns {
   const { config, logger, clock, signal } = host;
   const tries = createTries(host);
-  const looks = createLooks(host, { memory, open, onFirst: () => void catchUp() });
+  const looks = createLooks(host, { memory, open, onListed: () => void catchUp() });
   let current: Promise<Report | undefined> | undefined;
   const run = async (isEarly: boolean): Promise<Report | undefined> => {
     await looks.stop();
@@ -81,7 +81,8 @@ function createTurns(host: Host, schedule: Schedule, memory: Memory, open: OpenS
     const triedAt = await tries.last();
     const { state, now } = memory.read();
     const due = findMissed(state, triedAt, now);
-    if (!due || current || signal.aborted) return;
+    // What a run of ours made of it is not made up for.
+    if (!due || current || signal.aborted || state.runs.length > 0) return;
     logger.info(`catches up on the backup that was due at ${due.toISOString()}`);
     begin(true);
   };

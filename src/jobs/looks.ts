@@ -29,17 +29,18 @@ const LONGEST_MS = 5 * 60_000;
 export interface LooksOptions {
   readonly memory: Memory;
   readonly open: OpenSession;
-  /** Called once, when something could be listed for the first time. */
-  readonly onFirst: () => void;
+  /** Called when something could be listed for the first time, and again until all could be. */
+  readonly onListed: () => void;
 }
 
-export function createLooks(host: Host, { memory, open, onFirst }: LooksOptions): Looks {
+export function createLooks(host: Host, { memory, open, onListed }: LooksOptions): Looks {
   const { clock, signal } = host;
   let timer: unknown;
   let looking = Promise.resolve();
   let over = new AbortController();
   let failures = 0;
   let isFirst = true;
+  let isWhole = false;
   const look = async () => {
     const stopped = AbortSignal.any([signal, over.signal]);
     const { looks, found } = await lookAtRemotes(host, open, stopped);
@@ -50,12 +51,13 @@ export function createLooks(host: Host, { memory, open, onFirst }: LooksOptions)
     tellChanges(host, memory, looks, nextMs);
     memory.note((state) => noteLooks(state, looks));
     timer = clock.setTimeout(begin, nextMs);
-    if (!isFirst || found.length === 0) return;
-    isFirst = false;
+    if (isWhole || found.length === 0) return;
     // A run has told of them.
-    const isNews = memory.read().state.runs.length === 0;
+    const isNews = isFirst && memory.read().state.runs.length === 0;
+    isFirst = false;
+    isWhole = faults === 0;
     for (const { session, catalog } of isNews ? found : []) warnOfOrphans({ session, logger: host.logger }, catalog);
-    onFirst();
+    onListed();
   };
   const begin = () => {
     looking = look();
