@@ -41,12 +41,14 @@ export function createLooks(host: Host, { memory, open, onListed }: LooksOptions
   let failures = 0;
   let isFirst = true;
   let isWhole = false;
+  let lookedAt = clock.now().getTime();
   const look = async () => {
     const stopped = AbortSignal.any([signal, over.signal]);
     const { looks, found } = await lookAtRemotes(host, open, stopped);
     if (stopped.aborted) return;
     const faults = looks.filter((one) => 'fault' in one).length;
     failures = faults > 0 ? failures + 1 : 0;
+    lookedAt = clock.now().getTime();
     const nextMs = faults > 0 ? Math.min(MAX_RETRY_MS, RETRY_MS * 2 ** (failures - 1)) : AGAIN_MS;
     tellChanges(host, memory, looks, nextMs);
     memory.note((state) => noteLooks(state, looks));
@@ -64,7 +66,9 @@ export function createLooks(host: Host, { memory, open, onListed }: LooksOptions
   };
   const start = () => {
     over = new AbortController();
-    if (isFirst || failures > 0) begin();
+    // Where the next run always comes before soon is over, what was removed would never be forgotten.
+    const isLate = clock.now().getTime() - lookedAt > 2 * AGAIN_MS;
+    if (isFirst || failures > 0 || isLate) begin();
     else timer = clock.setTimeout(begin, SOON_MS);
   };
   const stop = () => {
