@@ -88,8 +88,8 @@ export async function runBackup(host: Host, openSession: OpenSession): Promise<R
     await attemptAll({ id, host, logger, openSession, lock, over, warn, results, done: new Set() }, said);
   });
   const ending = report(failure);
-  // Whoever stops us gives us seconds: side by side, then.
-  const told = signal.aborted ? tell(host, logger, ending) : undefined;
+  // Whoever stops us gives us seconds, and of a failure nobody must have to wait for a hook that hangs: side by side, then.
+  const told = signal.aborted || failure !== undefined ? tell(host, logger, ending) : undefined;
   await runPostHook(host, logger, ending).catch((error: unknown) => warn(describeError(error)));
   const ended = report(failure);
   await (told ?? tell(host, logger, ended));
