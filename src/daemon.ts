@@ -5,6 +5,7 @@ import { noteReport, noteSkippedTick, noteStart, noteVerdicts } from './core/mem
 import type { Report } from './core/report.ts';
 import { startServer } from './http/server.ts';
 import { awaitDatabase } from './jobs/awaitDatabase.ts';
+import { awaitLock } from './jobs/awaitLock.ts';
 import { createLooks } from './jobs/looks.ts';
 import { createMemory, type Memory } from './jobs/memory.ts';
 import { type OpenSession, runBackup } from './jobs/run.ts';
@@ -46,11 +47,12 @@ interface Turns {
 function createTurns(host: Host, schedule: Schedule, memory: Memory, open: OpenSession): Turns {
   const { config, logger, clock, signal } = host;
   const tries = createTries(host);
-  const looks = createLooks(host, { memory, open, onFirst: () => void catchUp() });
+  const looks = createLooks(host, { memory, open, onListed: () => void catchUp() });
   let current: Promise<Report | undefined> | undefined;
   const run = async (isEarly: boolean): Promise<Report | undefined> => {
     await looks.stop();
     if (isEarly) await awaitDatabase(host);
+    if (isEarly) await awaitLock(host);
     if (signal.aborted) return undefined;
     await tries.note(clock.now());
     const report = await runBackup(tellMemory(host, memory), open);
@@ -61,8 +63,9 @@ function createTurns(host: Host, schedule: Schedule, memory: Memory, open: OpenS
   const begin = (isEarly: boolean) => {
     memory.note((state) => noteStart(state, '', clock.now()));
     current = run(isEarly).finally(() => {
-      current = undefined;
+      // The last one is asked for how it ended, perhaps long after it.
       if (signal.aborted) return;
+      current = undefined;
       logNext(host, schedule);
       looks.start();
     });
@@ -78,7 +81,8 @@ function createTurns(host: Host, schedule: Schedule, memory: Memory, open: OpenS
     const triedAt = await tries.last();
     const { state, now } = memory.read();
     const due = findMissed(state, triedAt, now);
-    if (!due || current || signal.aborted) return;
+    // What a run of ours made of it is not made up for.
+    if (!due || current || signal.aborted || state.runs.length > 0) return;
     logger.info(`catches up on the backup that was due at ${due.toISOString()}`);
     begin(true);
   };

@@ -6,11 +6,17 @@ import { acquireLease, isLeaseHeld, type Lease } from './process/lease.ts';
 
 /** Lets one run at a time have a series, among all processes that share `tempDir`. `onLost` is told when the lease is gone. */
 export async function lockSeries(tempDir: string, series: string, onLost: (error: Error) => void): Promise<Lease> {
-  const name = createHash('sha256').update(series).digest('hex').slice(0, 16);
-  const lease = await take(tempDir, join('locks', name), onLost);
+  const lease = await take(tempDir, lockOf(series), onLost);
   if (!lease) throw new LockedError(`another run of ${series} is going on (its lock is in ${tempDir})`);
   return lease;
 }
+
+/** Whether somebody has the lock of the series, or died with it so shortly ago that nobody can tell. */
+export const isSeriesLocked = (tempDir: string, series: string): Promise<boolean> =>
+  isLeaseHeld(join(tempDir, lockOf(series))).catch(() => false);
+
+const lockOf = (series: string): string =>
+  join('locks', createHash('sha256').update(series).digest('hex').slice(0, 16));
 
 /** Keeps prune from removing the backup `id` while it is read. `reader` tells several readers apart. */
 export async function holdBackup(tempDir: string, id: string, reader: string): Promise<Lease | undefined> {

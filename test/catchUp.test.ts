@@ -56,6 +56,19 @@ async function waitUntilListed({ get }: Endpoints): Promise<void> {
 }
 
 describe.concurrent('a daemon that was not there when a backup was due', () => {
+  it('does not take the lock of the process that was killed before it for that of another one', TIMEOUT, async () => {
+    await using stage = await openStage('local', { BACKUP_SCHEDULE: NEVER, BACKUP_ON_START: 'true', HEALTH_PORT: '0' });
+    await using killed = startDbstash(['start'], { ...stage.env, HOOK_PRE_BACKUP: 'echo begun; exec sleep 60' });
+    await waitForTimes(killed, /^begun$/, 1);
+    killed.kill('SIGKILL');
+    await killed.exited;
+    await using next = startDbstash(['start'], stage.env, LONG);
+    await waitForTimes(next, /^run succeeded/, 1, 120_000);
+    expect(said(next, /^waits for the lock/)).toHaveLength(1);
+    expect(said(next, /skipped/)).toEqual([]);
+    await stop(next);
+  });
+
   it('makes up for it at start, once', TIMEOUT, async () => {
     await using late = await openLateStage();
     await using daemon = startDbstash([], late.env, LONG);

@@ -393,6 +393,10 @@ describe('what is told to people', () => {
     [{ ...MAIL, SMTP_URL: 'smtp://a%:b@mail' }, 'SMTP_URL: user or password holds a %'],
     [{ ...MAIL, NOTIFY_EMAIL_TO: 'ops' }, 'NOTIFY_EMAIL_TO: "ops" is no mail address'],
     [{ NOTIFY_WEBHOOK_URL: `${HOOK},hooks.slack.com/x` }, 'NOTIFY_WEBHOOK_URL: it is no web address'],
+    [
+      { NOTIFY_WEBHOOK_URL: 'https://me:50%off@hooks.example.com/x' },
+      'NOTIFY_WEBHOOK_URL: user or password holds a % that begins no percent code; right is %25',
+    ],
     [{ PING_URL: 'file:///x' }, 'PING_URL: it is no web address; right is https://host/path'],
     [{ NOTIFY_ON: 'never' }, 'NOTIFY_ON: "never" is not possible; right is failure, success or always'],
     [{ HEALTH_PORT: '65536' }, 'HEALTH_PORT: "65536" is no port; right is a number from 1 to 65535, or 0 for none'],

@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import { DumpError, InterruptedError, RemoteError } from '../src/core/errors.ts';
 import { createDigest } from '../src/pipeline/digest.ts';
@@ -46,6 +48,24 @@ describe('the relay', () => {
     expect(stored.length).toBe(14_888_896);
     expect(digest.bytes).toBe(stored.length);
     expect(digest.sha256()).toBe(createHash('sha256').update(stored).digest('hex'));
+  });
+
+  it('leaves nothing behind on a signal that lives as long as the process', async () => {
+    const whole = new AbortController();
+    const move = async () => {
+      const source = dump('head -c 200000 /dev/zero');
+      await relay([source], upload('cat >/dev/null'), AbortSignal.any([whole.signal, new AbortController().signal]));
+      return new WeakRef(source.child);
+    };
+    const left = await move();
+    setFlagsFromString('--expose-gc');
+    const collect: () => void = runInNewContext('gc');
+    const isGone = () => {
+      collect();
+      return left.deref() === undefined;
+    };
+    await waitFor(isGone, { timeoutMs: 20_000, title: 'what a relay held is forgotten' });
+    expect(whole.signal.aborted).toBe(false);
   });
 
   it('F01: never ends the input of the upload when the dump exits non-zero midway, and tells the tail of its stderr', async () => {

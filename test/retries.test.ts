@@ -279,7 +279,8 @@ describe('the tries of a run', () => {
     });
     while (!isOver) {
       await new Promise((resolve) => setTimeout(resolve, 5));
-      if (!isOver) clock.step();
+      // Taking the lock takes its time, of the real one.
+      if (!isOver && begun.length > 0) clock.step();
     }
     return { report: await running, begun };
   }
@@ -332,6 +333,6 @@ describe('the tries of a run', () => {
       BACKUP_STALL_TIMEOUT: '0',
     });
     expect(begun).toEqual([0, 5, 15]);
-    expect(report.error).toMatch(/BACKUP_TIMEOUT, 20s/);
+    expect(report.error).toMatch(/BACKUP_TIMEOUT, 20s: down/);
   });
 });

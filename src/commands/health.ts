@@ -21,7 +21,7 @@ export async function runHealth(
   };
   if (notes.problems.length > 0) return say(false, notes.problems);
   if (port === 0) return say(true, ['HEALTH_PORT is 0: there is no server to ask']);
-  if (values.BACKUP_SCHEDULE.trim().toLowerCase() === 'once')
+  if (/^[\s;]*once[\s;]*$/i.test(values.BACKUP_SCHEDULE))
     return say(true, ['BACKUP_SCHEDULE is once: there is no server to ask']);
   const { isWell, reasons } = await askServer(host, port, isReady ? '/readyz' : '/healthz');
   const [good, bad] = isReady ? ['ready', 'not ready'] : ['healthy', 'unhealthy'];

@@ -58,7 +58,10 @@ function resolveMail(values: Values, given: Settings, { problems }: Notes): Mail
 /** Http or https. */
 export function parseWebUrl(text: string): string {
   const url = URL.canParse(text.trim()) ? new URL(text.trim()) : undefined;
-  if (url?.protocol === 'https:' || url?.protocol === 'http:') return url.href;
+  if (url?.protocol === 'https:' || url?.protocol === 'http:') {
+    for (const part of [url.username, url.password]) decode(part);
+    return url.href;
+  }
   throw new ConfigError('it is no web address; right is https://host/path');
 }
 

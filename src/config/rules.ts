@@ -21,7 +21,7 @@ export function checkRules({ parseSchedule }: ConfigSource, values: Values, sett
 
 function checkVerifySchedule({ VERIFY_SCHEDULE: text, TZ }: Values, parse: ConfigSource['parseSchedule']): void {
   if (text === undefined) return;
-  if (/^\s*once\s*$/i.test(text))
+  if (/^[\s;]*once[\s;]*$/i.test(text))
     throw new ConfigError('"once" is no schedule here; right is the command dbstash verify');
   parse(text, TZ);
 }

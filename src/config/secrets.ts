@@ -109,5 +109,14 @@ function secretsOfEnvironment(env: Environment): string[] {
 
 function secretsOfProxy(value: string): string[] {
   const password = URL.canParse(value) ? new URL(value).password : '';
-  return password === '' ? [] : [password, decodeURIComponent(password)];
+  return password === '' ? [] : [password, ...decoded(password)];
+}
+
+/** Nothing where a `%` begins no code: a proxy's address is not ours to refuse. */
+function decoded(text: string): string[] {
+  try {
+    return [decodeURIComponent(text)];
+  } catch {
+    return [];
+  }
 }

@@ -171,7 +171,7 @@ function compare({ bytes, sha256 }: Stored, expected: Stored): string | undefine
 
 /** From now on the backup is not good: never latest, never counted by retention. */
 export const recordDamage = (session: Session, backup: Backup, reason: string): Promise<void> =>
-  recordVerdict(session, backup, { level: 'content', ok: false, reason });
+  recordVerdict(session, backup, { level: 'content', ok: false, reason: session.host.redact(reason) });
 
 /** Beside the manifest. Of a backup that was removed, or is being replaced, while we read it nothing is said. */
 export async function recordVerdict(

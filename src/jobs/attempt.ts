@@ -1,4 +1,12 @@
-import { DatabaseErrors, DumpError, describeError, LockedError, RemoteError, VerifyError } from '../core/errors.ts';
+import {
+  DatabaseErrors,
+  type DbstashError,
+  DumpError,
+  describeError,
+  LockedError,
+  RemoteError,
+  VerifyError,
+} from '../core/errors.ts';
 import { createScratch } from '../process/scratch.ts';
 import { openTunnel } from '../ssh.ts';
 import { backup } from './backup.ts';
@@ -75,7 +83,7 @@ function noteFailure({ session, over, warn, done }: Attempt, failure: Failure, f
 
 /** Those that another run is just backing up are a warning, as long as others are saved. Throws for all else. */
 function settleFailures(
-  { warn, logger, results }: Attempt,
+  { warn, logger, results, over }: Attempt,
   failures: readonly Failure[],
   sources: readonly Source[],
   untried: readonly Source[],
@@ -86,7 +94,7 @@ function settleFailures(
     for (const { source, error } of failures) warn(`${source.database}: ${describeError(error)}`, logger);
     return;
   }
-  throw joinFailures(failures, sources.length, untried);
+  throw joinFailures(failures, sources.length, untried, over.reason);
 }
 
 async function listSources({ id, session, over }: Attempt): Promise<readonly Source[]> {
@@ -105,15 +113,24 @@ async function backupSource(attempt: Attempt, session: Session, source: Source):
   return await execute(attempt, session, source, lock);
 }
 
-/** All skipped is skipped; one that asks for somebody else's action than the others makes it a plain failure. */
-function joinFailures(failures: readonly Failure[], count: number, untried: readonly Source[]): unknown {
+/**
+ * All skipped is skipped; one that asks for somebody else's action than the others makes it a plain failure, and so does one that
+ * was not tried since the run had to end, for `reason`.
+ */
+export function joinFailures(
+  failures: readonly { readonly source: Pick<Source, 'database'>; readonly error: unknown }[],
+  count: number,
+  untried: readonly Pick<Source, 'database'>[],
+  reason: unknown,
+): DbstashError {
   const parts = failures.map(({ source, error }) => `${source.database}: ${describeError(error)}`);
+  const what = `${failures.length} of ${count} databases failed: ${parts.join('; ')}`;
   const rest = untried.length > 0 ? `; not tried: ${untried.map(({ database }) => database).join(', ')}` : '';
-  const message = `${failures.length} of ${count} databases failed: ${parts.join('; ')}${rest}`;
+  const message = `${failures.length > 0 ? what : describeError(reason)}${rest}`;
   const named = failures.map(({ source: { database }, error }) => ({ database, error }));
   const skipped = untried.map(({ database }) => ({ database, error: new DumpError('not tried') }));
-  const Kind = [LockedError, RemoteError, VerifyError].find((kind) =>
-    failures.every(({ error }) => error instanceof kind),
+  const Kind = [LockedError, RemoteError, VerifyError].find(
+    (kind) => untried.length === 0 && failures.every(({ error }) => error instanceof kind),
   );
   return new (Kind ?? DumpError)(message, { cause: new DatabaseErrors([...named, ...skipped]) });
 }

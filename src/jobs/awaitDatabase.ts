@@ -55,7 +55,8 @@ async function inspect(host: Host, scratch: Scratch, signal: AbortSignal): Promi
   await ask(host, scratch, question, AbortSignal.any([signal, tunnel.lost]));
 }
 
-function pause({ clock, signal }: Host, ms: number): Promise<void> {
+/** Ends early, and never rejects, when the process has to end. */
+export function pause({ clock, signal }: Pick<Host, 'clock' | 'signal'>, ms: number): Promise<void> {
   return new Promise((resolve) => {
     const end = () => {
       clock.clearTimeout(timer);

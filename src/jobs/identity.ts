@@ -26,7 +26,9 @@ async function decryptHead(
     started.defer(() => stopChild(child, 500));
     return child;
   };
-  signal.addEventListener('abort', () => void started.disposeAsync(), { once: true });
+  const stop = () => void started.disposeAsync();
+  signal.addEventListener('abort', stop, { once: true });
+  started.defer(() => signal.removeEventListener('abort', stop));
   const source = keep(remote.open(path));
   source.stdin.end();
   const head = await readHead(source);

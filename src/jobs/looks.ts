@@ -29,40 +29,46 @@ const LONGEST_MS = 5 * 60_000;
 export interface LooksOptions {
   readonly memory: Memory;
   readonly open: OpenSession;
-  /** Called once, when something could be listed for the first time. */
-  readonly onFirst: () => void;
+  /** Called when something could be listed for the first time, and again until all could be. */
+  readonly onListed: () => void;
 }
 
-export function createLooks(host: Host, { memory, open, onFirst }: LooksOptions): Looks {
+export function createLooks(host: Host, { memory, open, onListed }: LooksOptions): Looks {
   const { clock, signal } = host;
   let timer: unknown;
   let looking = Promise.resolve();
   let over = new AbortController();
   let failures = 0;
   let isFirst = true;
+  let isWhole = false;
+  let lookedAt = clock.now().getTime();
   const look = async () => {
     const stopped = AbortSignal.any([signal, over.signal]);
     const { looks, found } = await lookAtRemotes(host, open, stopped);
     if (stopped.aborted) return;
     const faults = looks.filter((one) => 'fault' in one).length;
     failures = faults > 0 ? failures + 1 : 0;
+    lookedAt = clock.now().getTime();
     const nextMs = faults > 0 ? Math.min(MAX_RETRY_MS, RETRY_MS * 2 ** (failures - 1)) : AGAIN_MS;
     tellChanges(host, memory, looks, nextMs);
     memory.note((state) => noteLooks(state, looks));
     timer = clock.setTimeout(begin, nextMs);
-    if (!isFirst || found.length === 0) return;
-    isFirst = false;
+    if (isWhole || found.length === 0) return;
     // A run has told of them.
-    const isNews = memory.read().state.runs.length === 0;
+    const isNews = isFirst && memory.read().state.runs.length === 0;
+    isFirst = false;
+    isWhole = faults === 0;
     for (const { session, catalog } of isNews ? found : []) warnOfOrphans({ session, logger: host.logger }, catalog);
-    onFirst();
+    onListed();
   };
   const begin = () => {
     looking = look();
   };
   const start = () => {
     over = new AbortController();
-    if (isFirst || failures > 0) begin();
+    // Where the next run always comes before soon is over, what was removed would never be forgotten.
+    const isLate = clock.now().getTime() - lookedAt > 2 * AGAIN_MS;
+    if (isFirst || failures > 0 || isLate) begin();
     else timer = clock.setTimeout(begin, SOON_MS);
   };
   const stop = () => {

@@ -29,10 +29,11 @@ export function createReport(now: Date, { id, job = 'backup', startedAt, results
   };
 }
 
-const failuresOf = (failure: unknown): Report['failures'] =>
-  failure instanceof Error && failure.cause instanceof DatabaseErrors
-    ? failure.cause.failures.map(({ database, error }) => ({ database, error: describeError(error) }))
-    : [];
+function failuresOf(failure: unknown): Report['failures'] {
+  if (failure instanceof DatabaseErrors)
+    return failure.failures.map(({ database, error }) => ({ database, error: describeError(error) }));
+  return failure instanceof Error ? failuresOf(failure.cause) : [];
+}
 
 function outcomeOf(failure: unknown, warnings: readonly string[]): Outcome {
   if (failure instanceof LockedError) return 'skipped';

@@ -1,6 +1,6 @@
 import { createId } from '../core/backupId.ts';
 import type { Clock } from '../core/clock.ts';
-import { describeError, isWorthRetrying, TimeoutError } from '../core/errors.ts';
+import { DbstashError, describeError, isWorthRetrying, TimeoutError } from '../core/errors.ts';
 import type { Report, StoredBackup } from '../core/report.ts';
 import { formatDuration } from '../core/units.ts';
 import type { Logger } from '../logger.ts';
@@ -88,8 +88,8 @@ export async function runBackup(host: Host, openSession: OpenSession): Promise<R
     await attemptAll({ id, host, logger, openSession, lock, over, warn, results, done: new Set() }, said);
   });
   const ending = report(failure);
-  // Whoever stops us gives us seconds: side by side, then.
-  const told = signal.aborted ? tell(host, logger, ending) : undefined;
+  // Whoever stops us gives us seconds, and of a failure nobody must have to wait for a hook that hangs: side by side, then.
+  const told = signal.aborted || failure !== undefined ? tell(host, logger, ending) : undefined;
   await runPostHook(host, logger, ending).catch((error: unknown) => warn(describeError(error)));
   const ended = report(failure);
   await (told ?? tell(host, logger, ended));
@@ -102,7 +102,7 @@ async function tell({ notifier }: Host, logger: Logger, report: Report): Promise
 }
 
 /** Of several databases each has its series and lock too. */
-const lockName = ({ config }: Host): string =>
+export const lockName = ({ config }: Host): string =>
   config.selection.kind === 'one' ? config.series : `the databases of ${config.series}`;
 
 /** What was thrown; a signal to the process wins over what it made fail. */
@@ -136,7 +136,9 @@ async function attemptAll(start: RunStart, said: Warning[]): Promise<void> {
       const waitMs = Math.min(MAX_RETRY_MS, RETRY_MS * 2 ** tries);
       const which = retries === 1 ? '' : ` (try ${tries + 1} of ${retries} more)`;
       logger.warn(`to be tried again in ${formatDuration(waitMs)}${which}: ${describeError(error)}`);
-      await pause(host.clock, waitMs, over);
+      await pause(host.clock, waitMs, over).catch((end: unknown) => {
+        throw host.signal.aborted ? end : new DbstashError(describeError(end), { cause: error });
+      });
     }
   }
 }

@@ -148,8 +148,10 @@ async function judge({ session, backup }: Copy, level: VerifyLevel): Promise<Jud
     return { level: 'content', ok: true, reason: note };
   } catch (error) {
     if (!(error instanceof VerifyError)) throw error;
-    await recordVerdict(session, backup, { level, ok: false, reason: error.finding });
-    return { level, ok: false, reason: error.finding };
+    // Tools have a hand in it, and it goes to the remote, to people and to the page.
+    const finding = host.redact(error.finding);
+    await recordVerdict(session, backup, { level, ok: false, reason: finding });
+    return { level, ok: false, reason: finding };
   } finally {
     await lease?.release();
   }

@@ -71,14 +71,18 @@ function createAgent({ protocol }: URL, env: Environment): Dispatcher {
   const named = env[name] || env[name.toUpperCase()] || '';
   const proxy = named === '' || named.includes('://') ? named : `http://${named}`;
   const ca = readTrust(env);
-  return new EnvHttpProxyAgent({
-    httpProxy: proxy,
-    httpsProxy: proxy,
-    noProxy: env.no_proxy || env.NO_PROXY || '',
-    // Many proxies open tunnels to port 443 alone.
-    proxyTunnel: false,
-    ...(ca && { connect: { ca }, requestTls: { ca }, proxyTls: { ca } }),
-  });
+  try {
+    return new EnvHttpProxyAgent({
+      httpProxy: proxy,
+      httpsProxy: proxy,
+      noProxy: env.no_proxy || env.NO_PROXY || '',
+      // Many proxies open tunnels to port 443 alone.
+      proxyTunnel: false,
+      ...(ca && { connect: { ca }, requestTls: { ca }, proxyTls: { ca } }),
+    });
+  } catch {
+    throw new DbstashError(`${name.toUpperCase()} is no address of a proxy; right is http://host:port`);
+  }
 }
 
 async function describe({ statusCode, headers, body }: Dispatcher.ResponseData, { redact }: WebOptions) {

@@ -62,12 +62,15 @@ export async function relayToAll(
   patience?: Patience,
 ): Promise<readonly (Error | undefined)[]> {
   const failure = new AbortController();
-  const stop = AbortSignal.any([signal, failure.signal]);
+  const stop = failure.signal;
+  // Not by AbortSignal.any: what listens to such a signal, with all that it holds, stays as long as the process's own signal.
+  const forward = () => failure.abort(signal.reason);
   const stages: readonly Stage[] = [...producers, ...sinks];
   const group = groupSinks(sinks, (error) => failure.abort(error));
   using _ = watchLag(sinks, group, patience);
   try {
-    stop.throwIfAborted();
+    signal.throwIfAborted();
+    signal.addEventListener('abort', forward, { once: true });
     const inputs = [...producers.slice(1).map(({ child }) => createInput(child.stdin)), group.input];
     const ends = producers.map((stage, index) => watchExit(stage, inputs[index - 1]));
     const pumps = producers.map((producer, index) => pump(producer, ends[index]!, inputs[index]!, stop));
@@ -84,6 +87,8 @@ export async function relayToAll(
       child.stdout.destroy();
     }
     throw cause;
+  } finally {
+    signal.removeEventListener('abort', forward);
   }
 }
 

@@ -7,7 +7,7 @@ import { makeFolders } from './file.ts';
  * A lease is a folder whose modification time its holder renews. Who stops renewing (killed, frozen, machine gone) loses
  * it after `STALE_MS`, whatever became of the process id; a holder that wakes up after that is told by `onLost`.
  */
-const STALE_MS = 30_000;
+export const STALE_MS = 30_000;
 const RENEW_MS = 5_000;
 
 export interface Lease {
