@@ -211,6 +211,24 @@ describe('verify', () => {
     expect((await listBackups(env))[0]).toMatchObject({ artifact, state: 'good' });
   });
 
+  it.each(['content', 'restore'])(
+    'F52: at the level %s blames no backup for a disk that is full',
+    TIMEOUT,
+    async (level) => {
+      await using remote = await startRemote('local');
+      const env = envFor(remote);
+      await makeBackup(env);
+      const full = fakePath(scratch, {
+        sqlite3: `case "$*" in *.restoring-*) cat >/dev/null; echo 'Runtime error: database or disk is full (13)' >&2; exit 1 ;; esac
+exec '${requireTool('sqlite3')}' "$@"`,
+      });
+      const { run, lines } = await verify({ ...env, ...full }, 'latest', '--level', level);
+      expect([run.exitCode, lines]).toEqual([1, []]);
+      expect(run.stderr).toContain('disk is full');
+      expect((await listBackups(env))[0]?.state).toBe('good');
+    },
+  );
+
   it('leaves nothing behind in the temporary folder, and leaves the database alone', TIMEOUT, async () => {
     await using remote = await startRemote('local');
     const env = envFor(remote);
@@ -259,6 +277,26 @@ describeWith(['initdb', 'postgres', 'psql', 'pg_dump', 'pg_restore', 'rclone'], 
     },
   );
 });
+
+describeWith(
+  ['initdb', 'postgres', 'psql', 'pg_dump', 'pg_restore', 'rclone'],
+  'verify of a folder of PostgreSQL',
+  () => {
+    it('blames no backup for a pg_restore that is too old for it', TIMEOUT, async () => {
+      await using scratch = scratchFolder();
+      await using remote = await startRemote('local');
+      await using running = { server: await startPostgres(), [Symbol.asyncDispose]: () => running.server.stop() };
+      const env = backupEnv(running.server.uri('postgres'), remote, scratch, { BACKUP_MODE: 'directory' });
+      await makeBackup(env);
+      const old = fakePath(scratch, {
+        pg_restore: 'echo "pg_restore: error: unsupported version (9.9) in file header" >&2; exit 1',
+      });
+      const { run, lines } = await verify({ ...env, ...old });
+      expect([run.exitCode, lines]).toEqual([1, []]);
+      expect((await listBackups(env))[0]?.state).toBe('good');
+    });
+  },
+);
 
 describe('download', () => {
   let scratch: Scratch;

@@ -93,7 +93,8 @@ const READ_AGAIN_BYTES = 1024 ** 3;
 export async function expectSound(reading: Reading): Promise<void> {
   const { session, scratch, backup } = reading;
   const { host } = session;
-  if (backup.manifest.bytes > READ_AGAIN_BYTES) return;
+  // Of a folder every file was compared when it came.
+  if (backup.manifest.files || backup.manifest.bytes > READ_AGAIN_BYTES) return;
   const child = await startTool(host, scratch, { file: 'cat', args: [] });
   child.stdout.resume();
   const sink = { child, fail: (message: string) => new DumpError(message) };
@@ -140,6 +141,12 @@ export async function expectWhole(reading: Reading): Promise<void> {
   if (!problem) return;
   await recordDamage(session, backup, problem);
   throw new VerifyError(`${path} on ${session.remote.title} is damaged: ${problem}`, { finding: problem });
+}
+
+/** Before a dump that cannot be read is blamed: what came may not be what is stored. Throws as `expectWhole`. */
+export async function expectStored(reading: Reading): Promise<void> {
+  // Of a folder every file was compared when it came.
+  if (!reading.backup.manifest.files) await expectWhole(reading);
 }
 
 /** One bad read is no proof against what is stored. */

@@ -7,7 +7,8 @@ import type { Drilled } from '../core/manifest.ts';
 import type { Drill, Engine } from '../engines/engine.ts';
 import { engines } from '../engines/index.ts';
 import { planDecoding } from '../pipeline/filters.ts';
-import { expectSound, pass, type Reading } from './artifact.ts';
+import { expectSound, expectStored, pass, type Reading } from './artifact.ts';
+import { isOwnFault } from './blame.ts';
 import { countKeys, expectRoomToCopy } from './keyCopy.ts';
 import { createProgress } from './progress.ts';
 import { restoreFrom } from './restore.ts';
@@ -49,9 +50,11 @@ async function restoreAside(reading: Reading, { count, drop }: Drill): Promise<O
   try {
     const options = { name: backup.manifest.id, at: undefined, connection, replace: false, createRoles: true };
     await restoreFrom(session, { ...options, isDrill: true, confirm: async () => false }, backup, state).catch(
-      (error: unknown) => {
-        // What came before says nothing of the backup.
-        if (!state.isLoading || !(error instanceof DumpError)) throw error;
+      async (error: unknown) => {
+        // What came before says nothing of the backup, and what is no error of a tool is none of its.
+        if (!state.isLoading || !(error instanceof DumpError) || error.cause !== undefined) throw error;
+        await expectStored(reading);
+        if (isOwnFault(error.message)) throw error;
         const finding = `it could not be restored: ${describeError(error)}`;
         throw new VerifyError(`${backup.path} on ${session.remote.title}: ${finding}`, { finding });
       },
