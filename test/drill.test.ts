@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { EngineName } from '../src/core/connection.ts';
 import type { Mode } from '../src/core/mode.ts';
-import { listBackups } from './support/backups.ts';
+import { fakePath, listBackups } from './support/backups.ts';
 import { runDbstash } from './support/dbstash.ts';
 import { FIXTURE_TOOLS, FIXTURES, type Fixture } from './support/fixtures.ts';
 import { findMysql, type MysqlServer, startMariadb } from './support/mysql.ts';
@@ -11,6 +11,7 @@ import { describeWith } from './support/need.ts';
 import { type PostgresServer, startPostgres } from './support/postgres.ts';
 import { makeBackup } from './support/restores.ts';
 import { type Scratch, scratchFolder } from './support/scratch.ts';
+import { requireTool } from './support/tools.ts';
 
 type Env = Record<string, string>;
 
@@ -175,6 +176,35 @@ describeWith(FIXTURE_TOOLS.pg, 'a drill on a PostgreSQL server', () => {
     expect((await listBackups(env))[0]?.state).toBe('good');
   });
 
+  it('F15: blames no backup for a server that hangs up in the middle', TIMEOUT, async () => {
+    const env = envFor('lost');
+    await makeBackup(env);
+    const psql = fakePath(scratch, {
+      psql: `case "$*" in *--command=BEGIN*) cat >/dev/null; echo 'FATAL:  terminating connection due to administrator command' >&2; exit 2 ;; esac
+exec '${requireTool('psql')}' "$@"`,
+    });
+    const { run, lines } = await drill({ ...env, ...psql });
+    expect([run.exitCode, lines]).toEqual([1, []]);
+    expect(run.stderr).toContain('could not be verified: psql exited with 2: FATAL:  terminating connection');
+    expect((await listBackups(env))[0]?.state).toBe('good');
+  });
+
+  it('removes what it made also where a subscription holds it fast', TIMEOUT, async () => {
+    await server.createDatabase('subscribed');
+    await server.sql(
+      "CREATE SUBSCRIPTION s CONNECTION 'host=127.0.0.1 port=1' PUBLICATION p WITH (connect = false, slot_name = 'kept')",
+      { database: 'subscribed' },
+    );
+    const env = envFor('subscribed', { DB_URI: server.uri('subscribed') });
+    const before = await databases();
+    await makeBackup(env);
+    const { run } = await drill(env);
+    expect(run, run.stderr).toMatchObject({ exitCode: 0 });
+    expect(await databases()).toEqual(before);
+    expect(await server.sql('SELECT subname, subslotname FROM pg_subscription')).toEqual(['s|kept']);
+    await server.sql('ALTER SUBSCRIPTION s SET (slot_name = NONE); DROP SUBSCRIPTION s', { database: 'subscribed' });
+  });
+
   it('refuses a dump that names its own database, which would be restored over', TIMEOUT, async () => {
     const env = envFor('named', { DUMP_EXTRA_ARGS: '--create --clean' });
     await makeBackup(env);
@@ -211,10 +241,14 @@ describeWith(FIXTURE_TOOLS.mariadb, 'a drill on a MariaDB server', () => {
     await scratch?.[Symbol.asyncDispose]();
   });
 
-  it.each(['stream', 'tar'])(
+  it.each([
+    ['stream', 'stream', 'false'],
+    ['tar', 'tar', 'false'],
+    ['packed', 'tar', 'true'],
+  ])(
     'keeps the events of a %s asleep, where the server would wake them',
     TIMEOUT,
-    async (mode) => {
+    async (mode, backupMode, compress) => {
       await server.createDatabase(`source_${mode}`);
       await server.sql(`CREATE DATABASE outside_${mode}; CREATE TABLE outside_${mode}.t (drilled varchar(100))`);
       await server.sql(
@@ -227,7 +261,8 @@ describeWith(FIXTURE_TOOLS.mariadb, 'a drill on a MariaDB server', () => {
         DB_URI: server.uri(`source_${mode}`),
         ENGINE: 'mariadb',
         VERIFY_DB_URI: server.uri('mysql'),
-        BACKUP_MODE: mode,
+        BACKUP_MODE: backupMode,
+        BACKUP_COMPRESS: compress,
         RCLONE_REMOTE: join(scratch.path, mode, 'backups'),
         BACKUP_TEMP_DIR: join(scratch.path, mode, 'tmp'),
       };

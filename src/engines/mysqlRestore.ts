@@ -92,23 +92,24 @@ const LOAD_ARGS: readonly string[] = [
 function planFolder(flavor: Flavor, request: RestoreRequest, facts: MysqlFacts): Steps {
   const { connection, target, replace, isDrill } = request;
   const before = [
-    ...(isDrill ? [LET_EVENTS_SLEEP] : []),
+    ...(isDrill ? LET_EVENTS_SLEEP : []),
     ...(target.exists ? [] : [createDatabase(flavor, request, facts)]),
     ...(target.exists && replace ? [{ ...mysqlClient(flavor, connection), input: emptyDatabase(request, facts) }] : []),
   ];
   return { prepare: before, filters: [], load: myloader(flavor, connection, DUMP, facts.sourceDatabase) };
 }
 
-/** mydumper writes them in files of their own, each beginning with what makes it. */
-const LET_EVENTS_SLEEP: Command = {
+const findEvents = (extension: string, ...command: readonly string[]): Command => ({
   file: 'find',
-  args: [
-    DUMP,
-    ...['-name', '*-schema-post.sql', '-exec', 'sed', '--in-place', '--regexp-extended'],
-    's/ (ON COMPLETION (NOT )?PRESERVE) ENABLE/ \\1 DISABLE/',
-    ...['{}', '+'],
-  ],
-};
+  args: [DUMP, '-name', `*-schema-post.sql${extension}`, '-exec', ...command, '{}', '+'],
+});
+
+/** mydumper writes them in files of their own, compressed or not, each beginning with what makes it. */
+const LET_EVENTS_SLEEP: readonly Command[] = [
+  findEvents('.gz', 'gzip', '--decompress'),
+  findEvents('.zst', 'zstd', '--decompress', '--quiet', '--rm'),
+  findEvents('', 'sed', '--in-place', '--regexp-extended', 's/ (ON COMPLETION (NOT )?PRESERVE) ENABLE/ \\1 DISABLE/'),
+];
 
 /** Characters of a name that no server has another meaning for. */
 const SAFE = /^\w+$/;
