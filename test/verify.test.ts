@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseVerdict, VERDICT_SUFFIX } from '../src/core/manifest.ts';
@@ -369,6 +369,28 @@ describe('download', () => {
       expect((await listBackups(env))[0]?.state).toBe('damaged');
     },
   );
+
+  it('leaves alone what somebody has under the name that it would take meanwhile', TIMEOUT, async () => {
+    await using remote = await startRemote('local');
+    const env = envFor(remote);
+    const { artifact } = await makeBackup(env);
+    writeFileSync(join(folder, `${artifact}.partial`), 'mine');
+    const run = await runDbstash(['download', 'latest', folder], env);
+    expect([run.exitCode, run.stderr]).toEqual([2, expect.stringContaining('another download is going on')]);
+    expect(readFileSync(join(folder, `${artifact}.partial`), 'utf8')).toBe('mine');
+  });
+
+  it('does nothing under DRY_RUN, nor does a drill; a look at the content is not written down', TIMEOUT, async () => {
+    await using remote = await startRemote('local');
+    const env = envFor(remote);
+    await makeBackup(env);
+    const before = [...(await remote.list()).keys()];
+    const dry = { ...env, DRY_RUN: 'true' };
+    expect((await runDbstash(['download', 'latest', folder], dry)).exitCode).toBe(2);
+    expect((await verify(dry, '--level', 'restore')).run.exitCode).toBe(2);
+    expect((await verify(dry)).lines).toMatchObject([{ ok: true }]);
+    expect([filesIn(), [...(await remote.list()).keys()]]).toEqual([[], before]);
+  });
 
   it('takes the next remote where one has not got it whole', TIMEOUT, async () => {
     await using remote = await startRemote('local');

@@ -186,6 +186,7 @@ export async function recordVerdict(
   { path, manifest, verdict: last }: Backup,
   found: Pick<Verdict, 'level' | 'ok' | 'reason' | 'drill'>,
 ): Promise<void> {
+  if (host.config.dryRun) return;
   const at = host.clock.now().toISOString();
   const verdict: Verdict = { dbstash: 1, id: manifest.id, at, ...(last?.drill && { drill: last.drill }), ...found };
   try {
