@@ -24,9 +24,8 @@ export async function expectThere({ session: { remote, host }, backup: { path, m
   for (const object of storedObjects(manifest, path)) {
     const bytes = found.get(object.path);
     if (bytes === object.bytes) continue;
-    throw new VerifyError(
-      `${object.path} has ${bytes ?? 'no'} bytes, its manifest says ${object.bytes}; the target was not touched`,
-    );
+    const finding = `${object.path} has ${bytes ?? 'no'} bytes, its manifest says ${object.bytes}`;
+    throw new VerifyError(`${finding}; the target was not touched`, { finding });
   }
 }
 
@@ -188,7 +187,15 @@ export async function recordVerdict(
 ): Promise<void> {
   if (host.config.dryRun) return;
   const at = host.clock.now().toISOString();
-  const verdict: Verdict = { dbstash: 1, id: manifest.id, at, ...(last?.drill && { drill: last.drill }), ...found };
+  const reason = found.reason && host.redact(tellable(manifest, found.ok, found.reason));
+  const verdict: Verdict = {
+    dbstash: 1,
+    id: manifest.id,
+    at,
+    ...(last?.drill && { drill: last.drill }),
+    ...found,
+    reason,
+  };
   try {
     const there = await measureStored(remote, manifest, path, cleanupSignal(host));
     if (storedObjects(manifest, path).some((object) => there.get(object.path) !== object.bytes)) return;
@@ -197,3 +204,7 @@ export async function recordVerdict(
     host.logger.warn(`what was found of ${path} could not be written beside it: ${describeError(error)}`);
   }
 }
+
+/** A tool's own words hold pieces of the data (Key (email)=(...)), which must not lie in clear beside what is encrypted. */
+const tellable = ({ encryption }: Pick<Backup['manifest'], 'encryption'>, isOk: boolean, reason: string): string =>
+  isOk || encryption === null ? reason : reason.replace(/: .*$/s, '');
