@@ -152,6 +152,10 @@ describeWith(FIXTURE_TOOLS.pg, 'a drill on a PostgreSQL server', () => {
     ]);
     expect((await listBackups(env))[0]?.state).toBe('damaged');
     expect(await databases()).toEqual(before);
+    // It can be read, as before: that is no news.
+    const again = await runDbstash(['verify'], env);
+    expect([again.exitCode, again.stderr]).toEqual([4, expect.stringContaining('only a drill can take that back')]);
+    expect((await listBackups(env))[0]?.state).toBe('damaged');
     await server.sql('ALTER TABLE t DROP k; DROP SCHEMA aside CASCADE', { database: 'orders' });
   });
 

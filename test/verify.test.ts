@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -186,7 +187,6 @@ describe('verify', () => {
     await using remote = await startRemote('local');
     const env = envFor(remote);
     const { artifact } = await makeBackup(env);
-    const { createHash } = await import('node:crypto');
     const text = (await remote.read(artifact)).toString().replace('COMMIT;', 'ROLLBACK;');
     await remote.write(artifact, Buffer.from(text));
     const sha256 = createHash('sha256').update(text).digest('hex');
@@ -195,6 +195,28 @@ describe('verify', () => {
     expect([run.exitCode, run.stderr]).toEqual([4, expect.stringContaining('cannot be read')]);
     expect(lines[0]?.reason).toMatch(/^it is what was backed up, and cannot be read: /);
   });
+
+  it(
+    'lets no look at the hash alone take back what was found with the identity, and tells no data',
+    TIMEOUT,
+    async () => {
+      await using remote = await startRemote('local');
+      const identity = execFileSync(requireTool('age-keygen'), { encoding: 'utf8', stdio: 'pipe' });
+      const recipient = /age1\w+/.exec(identity)![0];
+      const env = envFor(remote, { BACKUP_ENCRYPT_TO: recipient });
+      const { artifact } = await makeBackup(env);
+      const age = (input: Buffer | string) => execFileSync(requireTool('age'), ['-r', recipient], { input });
+      const body = age('BEGIN;\nINSERT INTO "bob\'s letters" VALUES (1);\nCOMMIT;\n');
+      await remote.write(artifact, body);
+      const sha256 = createHash('sha256').update(body).digest('hex');
+      await rewriteManifest(remote, artifact, { sha256, bytes: body.length });
+      const { run } = await verify({ ...env, DECRYPT_IDENTITY: identity });
+      expect([run.exitCode, run.stderr]).toEqual([4, expect.stringContaining('cannot be read: ')]);
+      expect((await verdictOf(remote, artifact))?.reason).toBe('it is what was backed up, and cannot be read');
+      expect((await verify(env)).run.exitCode).toBe(4);
+      expect((await listBackups(env))[0]?.state).toBe('damaged');
+    },
+  );
 
   it('blames no backup for a tool that is missing, nor for a remote that fails', TIMEOUT, async () => {
     await using remote = await startRemote('local');
@@ -266,7 +288,6 @@ describeWith(['initdb', 'postgres', 'psql', 'pg_dump', 'pg_restore', 'rclone'], 
       const whole = await remote.read(artifact);
       const cut = whole.subarray(0, whole.length >> 1);
       await remote.write(artifact, cut);
-      const { createHash } = await import('node:crypto');
       await rewriteManifest(remote, artifact, {
         sha256: createHash('sha256').update(cut).digest('hex'),
         bytes: cut.length,

@@ -16,6 +16,9 @@ import { runTool } from './session.ts';
 /** Passes on what it gets, to nobody. */
 const CAT: Command = { file: 'cat', args: [] };
 
+/** Begins what is found of a dump that is stored as it was made. */
+export const UNREADABLE = 'it is what was backed up, and cannot be read';
+
 const UNDECRYPTED = 'it is encrypted and DECRYPT_IDENTITY is not set: its SHA-256 alone was checked';
 
 /**
@@ -45,7 +48,7 @@ export async function expectReadable(reading: Reading): Promise<string | undefin
     if (!(error instanceof DumpError)) throw error;
     await expectStored(reading);
     if (isOwnFault(error.message)) throw error;
-    const finding = `it is what was backed up, and cannot be read: ${describeError(error)}`;
+    const finding = `${UNREADABLE}: ${describeError(error)}`;
     throw new VerifyError(`${path} on ${session.remote.title} is damaged: ${finding}`, { finding });
   }
   return undefined;

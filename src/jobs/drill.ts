@@ -17,6 +17,9 @@ import { ask, cleanupSignal } from './session.ts';
 /** Begins the name of every database that a drill makes. */
 const PREFIX = 'dbstash_drill_';
 
+/** Begins what is found of a backup that fails its drill. */
+export const UNRESTORABLE = 'it could not be restored';
+
 /** Whether a restore is all that there is to a drill: what belongs to a whole server has no place to be tried out. */
 export const canDrill = ({ backup: { manifest } }: Reading): boolean => manifest.target.part !== 'globals';
 
@@ -55,7 +58,7 @@ async function restoreAside(reading: Reading, { count, drop }: Drill): Promise<O
         if (!state.isLoading || !(error instanceof DumpError) || error.cause !== undefined) throw error;
         await expectStored(reading);
         if (isOwnFault(error.message)) throw error;
-        const finding = `it could not be restored: ${describeError(error)}`;
+        const finding = `${UNRESTORABLE}: ${describeError(error)}`;
         throw new VerifyError(`${backup.path} on ${session.remote.title}: ${finding}`, { finding });
       },
     );
