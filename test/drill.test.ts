@@ -207,6 +207,16 @@ exec '${requireTool('psql')}' "$@"`,
     expect(await databases()).toEqual(before);
     expect(await server.sql('SELECT subname, subslotname FROM pg_subscription')).toEqual(['s|kept']);
     await server.sql('ALTER SUBSCRIPTION s SET (slot_name = NONE); DROP SUBSCRIPTION s', { database: 'subscribed' });
+    await server.sql('DROP DATABASE subscribed');
+  });
+
+  it('tells of what drills that were killed have left, which is no database to back up', TIMEOUT, async () => {
+    await server.createDatabase('dbstash_drill_20260207t020000z_a1b2c3');
+    const env = envFor('left', { DB_NAME: '*', DB_URI: server.uri('postgres') });
+    await makeBackup(env);
+    expect((await listBackups(env)).map(({ database }) => database).sort()).toEqual(['all', 'orders', 'postgres']);
+    expect((await drill(env)).run.stderr).toContain('killed left dbstash_drill_20260207t020000z_a1b2c3 on the server');
+    await server.sql('DROP DATABASE dbstash_drill_20260207t020000z_a1b2c3');
   });
 
   it('refuses a dump that names its own database, which would be restored over', TIMEOUT, async () => {
