@@ -52,6 +52,7 @@ function planScript(flavor: Flavor, request: RestoreRequest, facts: MysqlFacts):
     prepare: target.exists || bringsDatabase ? [] : [createDatabase(flavor, request, facts)],
     filters: [
       ...(target.notes?.knowsSandboxLine === false ? [WITHOUT_SANDBOX_LINE] : []),
+      UNQUALIFIED,
       ...(request.isDrill ? [{ file: 'sed', args: ['--regexp-extended', ASLEEP], env: { LC_ALL: 'C' } }] : []),
       ...(empties ? [prepend(emptyDatabase(request, facts))] : []),
     ],
@@ -66,6 +67,32 @@ function planScript(flavor: Flavor, request: RestoreRequest, facts: MysqlFacts):
 const WITHOUT_SANDBOX_LINE: Command = {
   file: 'sed',
   args: ['1{/^\\/\\*M!999999\\\\- enable the sandbox mode \\*\\/ *$/d;}'],
+  env: { LC_ALL: 'C' },
+};
+
+const NAME = '(`([^`]|``)*`|[^` .\\t\\n]+)';
+const GAP = '[ \\t\\n]';
+
+/**
+ * A trigger that was made as `shop.t1 ... ON shop.t` stands so in a dump, and would be made in that database, wherever the rest
+ * goes. It belongs to the one of its table in any case. Its head, up to FOR EACH ROW, may have several lines.
+ */
+const UNQUALIFIED: Command = {
+  file: 'sed',
+  args: [
+    '--regexp-extended',
+    [
+      '/^\\/\\*!50003 CREATE\\*\\/ \\/\\*!50017 DEFINER=.*\\*\\/ \\/\\*!50003 TRIGGER/I{',
+      ':head',
+      `/FOR${GAP}+EACH${GAP}+ROW/I!{`,
+      'N',
+      'b head',
+      '}',
+      `s/(\\/\\*!50003 TRIGGER${GAP}+(IF${GAP}+NOT${GAP}+EXISTS${GAP}+)?)${NAME}${GAP}*\\.${GAP}*/\\1/I`,
+      `s/(${GAP}ON${GAP}+)${NAME}${GAP}*\\.${GAP}*(${NAME}${GAP}+FOR${GAP}+EACH${GAP}+ROW)/\\1\\4/I`,
+      '}',
+    ].join('\n'),
+  ],
   env: { LC_ALL: 'C' },
 };
 
