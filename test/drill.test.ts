@@ -298,4 +298,38 @@ describeWith(FIXTURE_TOOLS.mariadb, 'a drill on a MariaDB server', () => {
       ).toEqual(['0']);
     },
   );
+
+  it.each([
+    ['stream', 'false'],
+    ['directory', 'false'],
+    ['tar', 'true'],
+  ])(
+    'makes the triggers of a %s (compressed: %s) in its own database, whatever they name',
+    TIMEOUT,
+    async (mode, compress) => {
+      const source = `named_${mode}`;
+      await server.createDatabase(source);
+      await server.sql(
+        `CREATE TABLE t (i int); CREATE TRIGGER ${source}.one BEFORE INSERT ON ${source}.t FOR EACH ROW SET NEW.i = 1;
+       CREATE TRIGGER \`${source}\`.\`t.wo\`\n after insert\n on \`${source}\`.\`t\`\n for  each row SET @x = 1`,
+        { database: source },
+      );
+      const env: Env = {
+        DB_URI: server.uri(source),
+        ENGINE: 'mariadb',
+        VERIFY_DB_URI: server.uri('mysql'),
+        BACKUP_MODE: mode,
+        BACKUP_COMPRESS: compress,
+        RCLONE_REMOTE: join(scratch.path, source, 'backups'),
+        BACKUP_TEMP_DIR: join(scratch.path, source, 'tmp'),
+      };
+      await makeBackup(env);
+      const { run } = await drill(env);
+      expect(run, run.stderr).toMatchObject({ exitCode: 0 });
+      const copy = await runDbstash(['restore', 'latest', '--database', `${source}_copy`], env);
+      expect(copy, copy.stderr).toMatchObject({ exitCode: 0 });
+      const made = `SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = '${source}_copy' ORDER BY 1`;
+      expect(await server.sql(made)).toEqual(['one', 't.wo']);
+    },
+  );
 });

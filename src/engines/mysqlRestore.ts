@@ -75,24 +75,25 @@ const GAP = '[ \\t\\n]';
 
 /**
  * A trigger that was made as `shop.t1 ... ON shop.t` stands so in a dump, and would be made in that database, wherever the rest
- * goes. It belongs to the one of its table in any case. Its head, up to FOR EACH ROW, may have several lines.
+ * goes. It belongs to the one of its table in any case. Its head, up to FOR EACH ROW, may have several lines. `begin` is how
+ * it begins, up to TRIGGER.
  */
+const unqualify = (begin: string): string =>
+  [
+    `/${begin}TRIGGER/I{`,
+    ':head',
+    `/FOR${GAP}+EACH${GAP}+ROW/I!{`,
+    'N',
+    'b head',
+    '}',
+    `s/(${begin}TRIGGER${GAP}+(IF${GAP}+NOT${GAP}+EXISTS${GAP}+)?)${NAME}${GAP}*\\.${GAP}*/\\1/I`,
+    `s/(${GAP}ON${GAP}+)${NAME}${GAP}*\\.${GAP}*(${NAME}${GAP}+FOR${GAP}+EACH${GAP}+ROW)/\\1\\4/I`,
+    '}',
+  ].join('\n');
+
 const UNQUALIFIED: Command = {
   file: 'sed',
-  args: [
-    '--regexp-extended',
-    [
-      '/^\\/\\*!50003 CREATE\\*\\/ \\/\\*!50017 DEFINER=.*\\*\\/ \\/\\*!50003 TRIGGER/I{',
-      ':head',
-      `/FOR${GAP}+EACH${GAP}+ROW/I!{`,
-      'N',
-      'b head',
-      '}',
-      `s/(\\/\\*!50003 TRIGGER${GAP}+(IF${GAP}+NOT${GAP}+EXISTS${GAP}+)?)${NAME}${GAP}*\\.${GAP}*/\\1/I`,
-      `s/(${GAP}ON${GAP}+)${NAME}${GAP}*\\.${GAP}*(${NAME}${GAP}+FOR${GAP}+EACH${GAP}+ROW)/\\1\\4/I`,
-      '}',
-    ].join('\n'),
-  ],
+  args: ['--regexp-extended', unqualify('^\\/\\*!50003 CREATE\\*\\/ \\/\\*!50017 DEFINER=.*\\*\\/ \\/\\*!50003 ')],
   env: { LC_ALL: 'C' },
 };
 
@@ -119,6 +120,7 @@ const LOAD_ARGS: readonly string[] = [
 function planFolder(flavor: Flavor, request: RestoreRequest, facts: MysqlFacts): Steps {
   const { connection, target, replace, isDrill } = request;
   const before = [
+    ...UNQUALIFY_TRIGGERS,
     ...(isDrill ? LET_EVENTS_SLEEP : []),
     ...(target.exists ? [] : [createDatabase(flavor, request, facts)]),
     ...(target.exists && replace ? [{ ...mysqlClient(flavor, connection), input: emptyDatabase(request, facts) }] : []),
@@ -126,17 +128,22 @@ function planFolder(flavor: Flavor, request: RestoreRequest, facts: MysqlFacts):
   return { prepare: before, filters: [], load: myloader(flavor, connection, DUMP, facts.sourceDatabase) };
 }
 
-const findEvents = (extension: string, ...command: readonly string[]): Command => ({
-  file: 'find',
-  args: [DUMP, '-name', `*-schema-post.sql${extension}`, '-exec', ...command, '{}', '+'],
-});
+/** mydumper writes triggers, and events, in files of their own, compressed or not. */
+const edit = (files: string, script: string): readonly Command[] => {
+  const find = (extension: string, ...command: readonly string[]): Command => ({
+    file: 'find',
+    args: [DUMP, '-name', `*-schema-${files}.sql${extension}`, '-exec', ...command, '{}', '+'],
+    env: { LC_ALL: 'C' },
+  });
+  return [
+    find('.gz', 'gzip', '--decompress'),
+    find('.zst', 'zstd', '--decompress', '--quiet', '--rm'),
+    find('', 'sed', '--in-place', '--regexp-extended', script),
+  ];
+};
 
-/** mydumper writes them in files of their own, compressed or not, each beginning with what makes it. */
-const LET_EVENTS_SLEEP: readonly Command[] = [
-  findEvents('.gz', 'gzip', '--decompress'),
-  findEvents('.zst', 'zstd', '--decompress', '--quiet', '--rm'),
-  findEvents('', 'sed', '--in-place', '--regexp-extended', 's/ (ON COMPLETION (NOT )?PRESERVE) ENABLE/ \\1 DISABLE/'),
-];
+const LET_EVENTS_SLEEP = edit('post', 's/ (ON COMPLETION (NOT )?PRESERVE) ENABLE/ \\1 DISABLE/');
+const UNQUALIFY_TRIGGERS = edit('triggers', unqualify('^CREATE .*'));
 
 /** Characters of a name that no server has another meaning for. */
 const SAFE = /^\w+$/;
