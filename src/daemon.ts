@@ -102,7 +102,9 @@ async function verifyOnSchedule(host: Host, memory: Memory): Promise<void> {
   const verify = async () => {
     const { verified } = await runVerification(host);
     const at = clock.now().toISOString();
-    const judged = verified.filter(({ level }) => level !== 'stored').map((one) => judgedOf(one, at));
+    // Tools and servers had a hand in the reasons, and the page shows them.
+    const shown = verified.map((one) => ({ ...one, reason: one.reason && host.redact(one.reason) }));
+    const judged = shown.filter(({ level }) => level !== 'stored').map((one) => judgedOf(one, at));
     memory.note((state) => noteVerdicts(state, judged));
   };
   const tick = () => {

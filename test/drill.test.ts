@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { EngineName } from '../src/core/connection.ts';
 import type { Mode } from '../src/core/mode.ts';
-import { listBackups } from './support/backups.ts';
+import { fakePath, listBackups } from './support/backups.ts';
 import { runDbstash } from './support/dbstash.ts';
 import { FIXTURE_TOOLS, FIXTURES, type Fixture } from './support/fixtures.ts';
 import { findMysql, type MysqlServer, startMariadb } from './support/mysql.ts';
@@ -11,6 +11,7 @@ import { describeWith } from './support/need.ts';
 import { type PostgresServer, startPostgres } from './support/postgres.ts';
 import { makeBackup } from './support/restores.ts';
 import { type Scratch, scratchFolder } from './support/scratch.ts';
+import { requireTool } from './support/tools.ts';
 
 type Env = Record<string, string>;
 
@@ -151,6 +152,10 @@ describeWith(FIXTURE_TOOLS.pg, 'a drill on a PostgreSQL server', () => {
     ]);
     expect((await listBackups(env))[0]?.state).toBe('damaged');
     expect(await databases()).toEqual(before);
+    // It can be read, as before: that is no news.
+    const again = await runDbstash(['verify'], env);
+    expect([again.exitCode, again.stderr]).toEqual([4, expect.stringContaining('only a drill can take that back')]);
+    expect((await listBackups(env))[0]?.state).toBe('damaged');
     await server.sql('ALTER TABLE t DROP k; DROP SCHEMA aside CASCADE', { database: 'orders' });
   });
 
@@ -173,6 +178,45 @@ describeWith(FIXTURE_TOOLS.pg, 'a drill on a PostgreSQL server', () => {
       expect.stringContaining('VERIFY_DB_URI: it is of another engine'),
     ]);
     expect((await listBackups(env))[0]?.state).toBe('good');
+  });
+
+  it('F15: blames no backup for a server that hangs up in the middle', TIMEOUT, async () => {
+    const env = envFor('lost');
+    await makeBackup(env);
+    const psql = fakePath(scratch, {
+      psql: `case "$*" in *--command=BEGIN*) cat >/dev/null; echo 'FATAL:  terminating connection due to administrator command' >&2; exit 2 ;; esac
+exec '${requireTool('psql')}' "$@"`,
+    });
+    const { run, lines } = await drill({ ...env, ...psql });
+    expect([run.exitCode, lines]).toEqual([1, []]);
+    expect(run.stderr).toContain('could not be verified: psql exited with 2: FATAL:  terminating connection');
+    expect((await listBackups(env))[0]?.state).toBe('good');
+  });
+
+  it('removes what it made also where a subscription holds it fast', TIMEOUT, async () => {
+    await server.createDatabase('subscribed');
+    await server.sql(
+      "CREATE SUBSCRIPTION s CONNECTION 'host=127.0.0.1 port=1' PUBLICATION p WITH (connect = false, slot_name = 'kept')",
+      { database: 'subscribed' },
+    );
+    const env = envFor('subscribed', { DB_URI: server.uri('subscribed') });
+    const before = await databases();
+    await makeBackup(env);
+    const { run } = await drill(env);
+    expect(run, run.stderr).toMatchObject({ exitCode: 0 });
+    expect(await databases()).toEqual(before);
+    expect(await server.sql('SELECT subname, subslotname FROM pg_subscription')).toEqual(['s|kept']);
+    await server.sql('ALTER SUBSCRIPTION s SET (slot_name = NONE); DROP SUBSCRIPTION s', { database: 'subscribed' });
+    await server.sql('DROP DATABASE subscribed');
+  });
+
+  it('tells of what drills that were killed have left, which is no database to back up', TIMEOUT, async () => {
+    await server.createDatabase('dbstash_drill_20260207t020000z_a1b2c3');
+    const env = envFor('left', { DB_NAME: '*', DB_URI: server.uri('postgres') });
+    await makeBackup(env);
+    expect((await listBackups(env)).map(({ database }) => database).sort()).toEqual(['all', 'orders', 'postgres']);
+    expect((await drill(env)).run.stderr).toContain('killed left dbstash_drill_20260207t020000z_a1b2c3 on the server');
+    await server.sql('DROP DATABASE dbstash_drill_20260207t020000z_a1b2c3');
   });
 
   it('refuses a dump that names its own database, which would be restored over', TIMEOUT, async () => {
@@ -211,10 +255,14 @@ describeWith(FIXTURE_TOOLS.mariadb, 'a drill on a MariaDB server', () => {
     await scratch?.[Symbol.asyncDispose]();
   });
 
-  it.each(['stream', 'tar'])(
+  it.each([
+    ['stream', 'stream', 'false'],
+    ['tar', 'tar', 'false'],
+    ['packed', 'tar', 'true'],
+  ])(
     'keeps the events of a %s asleep, where the server would wake them',
     TIMEOUT,
-    async (mode) => {
+    async (mode, backupMode, compress) => {
       await server.createDatabase(`source_${mode}`);
       await server.sql(`CREATE DATABASE outside_${mode}; CREATE TABLE outside_${mode}.t (drilled varchar(100))`);
       await server.sql(
@@ -227,7 +275,8 @@ describeWith(FIXTURE_TOOLS.mariadb, 'a drill on a MariaDB server', () => {
         DB_URI: server.uri(`source_${mode}`),
         ENGINE: 'mariadb',
         VERIFY_DB_URI: server.uri('mysql'),
-        BACKUP_MODE: mode,
+        BACKUP_MODE: backupMode,
+        BACKUP_COMPRESS: compress,
         RCLONE_REMOTE: join(scratch.path, mode, 'backups'),
         BACKUP_TEMP_DIR: join(scratch.path, mode, 'tmp'),
       };
@@ -247,6 +296,40 @@ describeWith(FIXTURE_TOOLS.mariadb, 'a drill on a MariaDB server', () => {
       expect(
         await server.sql("SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name LIKE 'dbstash%'"),
       ).toEqual(['0']);
+    },
+  );
+
+  it.each([
+    ['stream', 'false'],
+    ['directory', 'false'],
+    ['tar', 'true'],
+  ])(
+    'makes the triggers of a %s (compressed: %s) in its own database, whatever they name',
+    TIMEOUT,
+    async (mode, compress) => {
+      const source = `named_${mode}`;
+      await server.createDatabase(source);
+      await server.sql(
+        `CREATE TABLE t (i int); CREATE TRIGGER ${source}.one BEFORE INSERT ON ${source}.t FOR EACH ROW SET NEW.i = 1;
+       CREATE TRIGGER \`${source}\`.\`t.wo\`\n after insert\n on \`${source}\`.\`t\`\n for  each row SET @x = 1`,
+        { database: source },
+      );
+      const env: Env = {
+        DB_URI: server.uri(source),
+        ENGINE: 'mariadb',
+        VERIFY_DB_URI: server.uri('mysql'),
+        BACKUP_MODE: mode,
+        BACKUP_COMPRESS: compress,
+        RCLONE_REMOTE: join(scratch.path, source, 'backups'),
+        BACKUP_TEMP_DIR: join(scratch.path, source, 'tmp'),
+      };
+      await makeBackup(env);
+      const { run } = await drill(env);
+      expect(run, run.stderr).toMatchObject({ exitCode: 0 });
+      const copy = await runDbstash(['restore', 'latest', '--database', `${source}_copy`], env);
+      expect(copy, copy.stderr).toMatchObject({ exitCode: 0 });
+      const made = `SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = '${source}_copy' ORDER BY 1`;
+      expect(await server.sql(made)).toEqual(['one', 't.wo']);
     },
   );
 });

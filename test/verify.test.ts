@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseVerdict, VERDICT_SUFFIX } from '../src/core/manifest.ts';
@@ -186,7 +187,6 @@ describe('verify', () => {
     await using remote = await startRemote('local');
     const env = envFor(remote);
     const { artifact } = await makeBackup(env);
-    const { createHash } = await import('node:crypto');
     const text = (await remote.read(artifact)).toString().replace('COMMIT;', 'ROLLBACK;');
     await remote.write(artifact, Buffer.from(text));
     const sha256 = createHash('sha256').update(text).digest('hex');
@@ -195,6 +195,28 @@ describe('verify', () => {
     expect([run.exitCode, run.stderr]).toEqual([4, expect.stringContaining('cannot be read')]);
     expect(lines[0]?.reason).toMatch(/^it is what was backed up, and cannot be read: /);
   });
+
+  it(
+    'lets no look at the hash alone take back what was found with the identity, and tells no data',
+    TIMEOUT,
+    async () => {
+      await using remote = await startRemote('local');
+      const identity = execFileSync(requireTool('age-keygen'), { encoding: 'utf8', stdio: 'pipe' });
+      const recipient = /age1\w+/.exec(identity)![0];
+      const env = envFor(remote, { BACKUP_ENCRYPT_TO: recipient });
+      const { artifact } = await makeBackup(env);
+      const age = (input: Buffer | string) => execFileSync(requireTool('age'), ['-r', recipient], { input });
+      const body = age('BEGIN;\nINSERT INTO "bob\'s letters" VALUES (1);\nCOMMIT;\n');
+      await remote.write(artifact, body);
+      const sha256 = createHash('sha256').update(body).digest('hex');
+      await rewriteManifest(remote, artifact, { sha256, bytes: body.length });
+      const { run } = await verify({ ...env, DECRYPT_IDENTITY: identity });
+      expect([run.exitCode, run.stderr]).toEqual([4, expect.stringContaining('cannot be read: ')]);
+      expect((await verdictOf(remote, artifact))?.reason).toBe('it is what was backed up, and cannot be read');
+      expect((await verify(env)).run.exitCode).toBe(4);
+      expect((await listBackups(env))[0]?.state).toBe('damaged');
+    },
+  );
 
   it('blames no backup for a tool that is missing, nor for a remote that fails', TIMEOUT, async () => {
     await using remote = await startRemote('local');
@@ -210,6 +232,24 @@ describe('verify', () => {
     expect([missing.run.exitCode, missing.lines]).toEqual([1, []]);
     expect((await listBackups(env))[0]).toMatchObject({ artifact, state: 'good' });
   });
+
+  it.each(['content', 'restore'])(
+    'F52: at the level %s blames no backup for a disk that is full',
+    TIMEOUT,
+    async (level) => {
+      await using remote = await startRemote('local');
+      const env = envFor(remote);
+      await makeBackup(env);
+      const full = fakePath(scratch, {
+        sqlite3: `case "$*" in *.restoring-*) cat >/dev/null; echo 'Runtime error: database or disk is full (13)' >&2; exit 1 ;; esac
+exec '${requireTool('sqlite3')}' "$@"`,
+      });
+      const { run, lines } = await verify({ ...env, ...full }, 'latest', '--level', level);
+      expect([run.exitCode, lines]).toEqual([1, []]);
+      expect(run.stderr).toContain('disk is full');
+      expect((await listBackups(env))[0]?.state).toBe('good');
+    },
+  );
 
   it('leaves nothing behind in the temporary folder, and leaves the database alone', TIMEOUT, async () => {
     await using remote = await startRemote('local');
@@ -248,7 +288,6 @@ describeWith(['initdb', 'postgres', 'psql', 'pg_dump', 'pg_restore', 'rclone'], 
       const whole = await remote.read(artifact);
       const cut = whole.subarray(0, whole.length >> 1);
       await remote.write(artifact, cut);
-      const { createHash } = await import('node:crypto');
       await rewriteManifest(remote, artifact, {
         sha256: createHash('sha256').update(cut).digest('hex'),
         bytes: cut.length,
@@ -259,6 +298,26 @@ describeWith(['initdb', 'postgres', 'psql', 'pg_dump', 'pg_restore', 'rclone'], 
     },
   );
 });
+
+describeWith(
+  ['initdb', 'postgres', 'psql', 'pg_dump', 'pg_restore', 'rclone'],
+  'verify of a folder of PostgreSQL',
+  () => {
+    it('blames no backup for a pg_restore that is too old for it', TIMEOUT, async () => {
+      await using scratch = scratchFolder();
+      await using remote = await startRemote('local');
+      await using running = { server: await startPostgres(), [Symbol.asyncDispose]: () => running.server.stop() };
+      const env = backupEnv(running.server.uri('postgres'), remote, scratch, { BACKUP_MODE: 'directory' });
+      await makeBackup(env);
+      const old = fakePath(scratch, {
+        pg_restore: 'echo "pg_restore: error: unsupported version (9.9) in file header" >&2; exit 1',
+      });
+      const { run, lines } = await verify({ ...env, ...old });
+      expect([run.exitCode, lines]).toEqual([1, []]);
+      expect((await listBackups(env))[0]?.state).toBe('good');
+    });
+  },
+);
 
 describe('download', () => {
   let scratch: Scratch;
@@ -331,6 +390,28 @@ describe('download', () => {
       expect((await listBackups(env))[0]?.state).toBe('damaged');
     },
   );
+
+  it('leaves alone what somebody has under the name that it would take meanwhile', TIMEOUT, async () => {
+    await using remote = await startRemote('local');
+    const env = envFor(remote);
+    const { artifact } = await makeBackup(env);
+    writeFileSync(join(folder, `${artifact}.partial`), 'mine');
+    const run = await runDbstash(['download', 'latest', folder], env);
+    expect([run.exitCode, run.stderr]).toEqual([2, expect.stringContaining('another download is going on')]);
+    expect(readFileSync(join(folder, `${artifact}.partial`), 'utf8')).toBe('mine');
+  });
+
+  it('does nothing under DRY_RUN, nor does a drill; a look at the content is not written down', TIMEOUT, async () => {
+    await using remote = await startRemote('local');
+    const env = envFor(remote);
+    await makeBackup(env);
+    const before = [...(await remote.list()).keys()];
+    const dry = { ...env, DRY_RUN: 'true' };
+    expect((await runDbstash(['download', 'latest', folder], dry)).exitCode).toBe(2);
+    expect((await verify(dry, '--level', 'restore')).run.exitCode).toBe(2);
+    expect((await verify(dry)).lines).toMatchObject([{ ok: true }]);
+    expect([filesIn(), [...(await remote.list()).keys()]]).toEqual([[], before]);
+  });
 
   it('takes the next remote where one has not got it whole', TIMEOUT, async () => {
     await using remote = await startRemote('local');

@@ -1,11 +1,15 @@
 import { resolve } from 'node:path';
-import { EXIT } from '../core/errors.ts';
+import { ConfigError, EXIT } from '../core/errors.ts';
 import { formatBytes } from '../core/units.ts';
 import { download } from '../jobs/download.ts';
 import type { Session } from '../jobs/session.ts';
 import { type Call, printText } from './call.ts';
 
 export async function runDownload(session: Session, { edge, source, options, args }: Call): Promise<number> {
+  if (session.host.config.dryRun)
+    throw new ConfigError(
+      'DRY_RUN: a download has no dry run, and nothing was fetched; right is false, or `list` to look',
+    );
   const [name = 'latest', folder = '.'] = args;
   const decode = options.decode === true;
   const { backup, remote, path } = await download(session, { name, folder: resolve(source.cwd, folder), decode });

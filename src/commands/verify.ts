@@ -1,3 +1,4 @@
+import { ConfigError } from '../core/errors.ts';
 import type { Drilled } from '../core/manifest.ts';
 import { formatBytes, formatDuration } from '../core/units.ts';
 import { formatRows } from '../jobs/list.ts';
@@ -6,6 +7,11 @@ import { type Verified, verify } from '../jobs/verify.ts';
 import { type Call, printJson, printText } from './call.ts';
 
 export async function runVerify(session: Session, { edge, options, args: [argument] }: Call): Promise<number> {
+  const { dryRun, verifyLevel } = session.host.config;
+  if (dryRun && verifyLevel === 'restore')
+    throw new ConfigError(
+      'DRY_RUN: a drill has no dry run, and nothing was restored; right is false, or --level content',
+    );
   const results: Verified[] = [];
   const take = (verified: Verified) => {
     results.push(verified);

@@ -16,7 +16,7 @@ export function checkRules({ parseSchedule }: ConfigSource, values: Values, sett
   attempt('VERIFY_DB_URI', notes, () => checkVerifyUri(values));
   attempt('DUMP_EXTRA_ARGS', notes, () => checkDumpArgs(values.DUMP_EXTRA_ARGS));
   attempt('BACKUP_MODE', notes, () => checkMode(values));
-  notes.warnings.push(...warnOfSecretFlags(settings));
+  notes.warnings.push(...warnOfSecretFlags(settings), ...warnOfDrill(values));
 }
 
 function checkVerifySchedule({ VERIFY_SCHEDULE: text, TZ }: Values, parse: ConfigSource['parseSchedule']): void {
@@ -30,6 +30,16 @@ function checkVerifyUri({ VERIFY_DB_URI: uri, ...values }: Values): void {
   const engine = engineOf(values);
   if (uri && engineOfUri(uri, engine) !== engine && engine !== undefined)
     throw new ConfigError(`it is of another engine than ${engine}, whose backups are to be restored there`);
+}
+
+/** Backups are made all the same: no reason to stop. */
+function warnOfDrill(values: Values): string[] {
+  const { VERIFY_SCHEDULE: schedule, VERIFY_LEVEL: level, VERIFY_DB_URI: uri } = values;
+  const engine = engineOf(values);
+  if (schedule === undefined || level !== 'restore' || uri || engine === 'sqlite' || engine === 'redis') return [];
+  return [
+    'VERIFY_DB_URI is not set, and VERIFY_LEVEL=restore needs a server to restore into: every verification will fail',
+  ];
 }
 
 /** What the engine's tools cannot do, and filters on a folder, which goes up file by file, past every filter. */

@@ -52,6 +52,7 @@ function planScript(flavor: Flavor, request: RestoreRequest, facts: MysqlFacts):
     prepare: target.exists || bringsDatabase ? [] : [createDatabase(flavor, request, facts)],
     filters: [
       ...(target.notes?.knowsSandboxLine === false ? [WITHOUT_SANDBOX_LINE] : []),
+      UNQUALIFIED,
       ...(request.isDrill ? [{ file: 'sed', args: ['--regexp-extended', ASLEEP], env: { LC_ALL: 'C' } }] : []),
       ...(empties ? [prepend(emptyDatabase(request, facts))] : []),
     ],
@@ -66,6 +67,33 @@ function planScript(flavor: Flavor, request: RestoreRequest, facts: MysqlFacts):
 const WITHOUT_SANDBOX_LINE: Command = {
   file: 'sed',
   args: ['1{/^\\/\\*M!999999\\\\- enable the sandbox mode \\*\\/ *$/d;}'],
+  env: { LC_ALL: 'C' },
+};
+
+const NAME = '(`([^`]|``)*`|[^` .\\t\\n]+)';
+const GAP = '[ \\t\\n]';
+
+/**
+ * A trigger that was made as `shop.t1 ... ON shop.t` stands so in a dump, and would be made in that database, wherever the rest
+ * goes. It belongs to the one of its table in any case. Its head, up to FOR EACH ROW, may have several lines. `begin` is how
+ * it begins, up to TRIGGER.
+ */
+const unqualify = (begin: string): string =>
+  [
+    `/${begin}TRIGGER/I{`,
+    ':head',
+    `/FOR${GAP}+EACH${GAP}+ROW/I!{`,
+    'N',
+    'b head',
+    '}',
+    `s/(${begin}TRIGGER${GAP}+(IF${GAP}+NOT${GAP}+EXISTS${GAP}+)?)${NAME}${GAP}*\\.${GAP}*/\\1/I`,
+    `s/(${GAP}ON${GAP}+)${NAME}${GAP}*\\.${GAP}*(${NAME}${GAP}+FOR${GAP}+EACH${GAP}+ROW)/\\1\\4/I`,
+    '}',
+  ].join('\n');
+
+const UNQUALIFIED: Command = {
+  file: 'sed',
+  args: ['--regexp-extended', unqualify('^\\/\\*!50003 CREATE\\*\\/ \\/\\*!50017 DEFINER=.*\\*\\/ \\/\\*!50003 ')],
   env: { LC_ALL: 'C' },
 };
 
@@ -92,23 +120,30 @@ const LOAD_ARGS: readonly string[] = [
 function planFolder(flavor: Flavor, request: RestoreRequest, facts: MysqlFacts): Steps {
   const { connection, target, replace, isDrill } = request;
   const before = [
-    ...(isDrill ? [LET_EVENTS_SLEEP] : []),
+    ...UNQUALIFY_TRIGGERS,
+    ...(isDrill ? LET_EVENTS_SLEEP : []),
     ...(target.exists ? [] : [createDatabase(flavor, request, facts)]),
     ...(target.exists && replace ? [{ ...mysqlClient(flavor, connection), input: emptyDatabase(request, facts) }] : []),
   ];
   return { prepare: before, filters: [], load: myloader(flavor, connection, DUMP, facts.sourceDatabase) };
 }
 
-/** mydumper writes them in files of their own, each beginning with what makes it. */
-const LET_EVENTS_SLEEP: Command = {
-  file: 'find',
-  args: [
-    DUMP,
-    ...['-name', '*-schema-post.sql', '-exec', 'sed', '--in-place', '--regexp-extended'],
-    's/ (ON COMPLETION (NOT )?PRESERVE) ENABLE/ \\1 DISABLE/',
-    ...['{}', '+'],
-  ],
+/** mydumper writes triggers, and events, in files of their own, compressed or not. */
+const edit = (files: string, script: string): readonly Command[] => {
+  const find = (extension: string, ...command: readonly string[]): Command => ({
+    file: 'find',
+    args: [DUMP, '-name', `*-schema-${files}.sql${extension}`, '-exec', ...command, '{}', '+'],
+    env: { LC_ALL: 'C' },
+  });
+  return [
+    find('.gz', 'gzip', '--decompress'),
+    find('.zst', 'zstd', '--decompress', '--quiet', '--rm'),
+    find('', 'sed', '--in-place', '--regexp-extended', script),
+  ];
 };
+
+const LET_EVENTS_SLEEP = edit('post', 's/ (ON COMPLETION (NOT )?PRESERVE) ENABLE/ \\1 DISABLE/');
+const UNQUALIFY_TRIGGERS = edit('triggers', unqualify('^CREATE .*'));
 
 /** Characters of a name that no server has another meaning for. */
 const SAFE = /^\w+$/;

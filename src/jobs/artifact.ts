@@ -24,9 +24,8 @@ export async function expectThere({ session: { remote, host }, backup: { path, m
   for (const object of storedObjects(manifest, path)) {
     const bytes = found.get(object.path);
     if (bytes === object.bytes) continue;
-    throw new VerifyError(
-      `${object.path} has ${bytes ?? 'no'} bytes, its manifest says ${object.bytes}; the target was not touched`,
-    );
+    const finding = `${object.path} has ${bytes ?? 'no'} bytes, its manifest says ${object.bytes}`;
+    throw new VerifyError(`${finding}; the target was not touched`, { finding });
   }
 }
 
@@ -93,7 +92,8 @@ const READ_AGAIN_BYTES = 1024 ** 3;
 export async function expectSound(reading: Reading): Promise<void> {
   const { session, scratch, backup } = reading;
   const { host } = session;
-  if (backup.manifest.bytes > READ_AGAIN_BYTES) return;
+  // Of a folder every file was compared when it came.
+  if (backup.manifest.files || backup.manifest.bytes > READ_AGAIN_BYTES) return;
   const child = await startTool(host, scratch, { file: 'cat', args: [] });
   child.stdout.resume();
   const sink = { child, fail: (message: string) => new DumpError(message) };
@@ -142,6 +142,12 @@ export async function expectWhole(reading: Reading): Promise<void> {
   throw new VerifyError(`${path} on ${session.remote.title} is damaged: ${problem}`, { finding: problem });
 }
 
+/** Before a dump that cannot be read is blamed: what came may not be what is stored. Throws as `expectWhole`. */
+export async function expectStored(reading: Reading): Promise<void> {
+  // Of a folder every file was compared when it came.
+  if (!reading.backup.manifest.files) await expectWhole(reading);
+}
+
 /** One bad read is no proof against what is stored. */
 async function readAgain({ session, scratch, backup }: Reading): Promise<Stored> {
   const digest = createDigest();
@@ -179,8 +185,17 @@ export async function recordVerdict(
   { path, manifest, verdict: last }: Backup,
   found: Pick<Verdict, 'level' | 'ok' | 'reason' | 'drill'>,
 ): Promise<void> {
+  if (host.config.dryRun) return;
   const at = host.clock.now().toISOString();
-  const verdict: Verdict = { dbstash: 1, id: manifest.id, at, ...(last?.drill && { drill: last.drill }), ...found };
+  const reason = found.reason && host.redact(tellable(manifest, found.ok, found.reason));
+  const verdict: Verdict = {
+    dbstash: 1,
+    id: manifest.id,
+    at,
+    ...(last?.drill && { drill: last.drill }),
+    ...found,
+    reason,
+  };
   try {
     const there = await measureStored(remote, manifest, path, cleanupSignal(host));
     if (storedObjects(manifest, path).some((object) => there.get(object.path) !== object.bytes)) return;
@@ -189,3 +204,7 @@ export async function recordVerdict(
     host.logger.warn(`what was found of ${path} could not be written beside it: ${describeError(error)}`);
   }
 }
+
+/** A tool's own words hold pieces of the data (Key (email)=(...)), which must not lie in clear beside what is encrypted. */
+const tellable = ({ encryption }: Pick<Backup['manifest'], 'encryption'>, isOk: boolean, reason: string): string =>
+  isOk || encryption === null ? reason : reason.replace(/: .*$/s, '');

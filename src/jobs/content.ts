@@ -6,7 +6,8 @@ import { engines } from '../engines/index.ts';
 import { watchCompleteness } from '../pipeline/completeness.ts';
 import { planDecoding } from '../pipeline/filters.ts';
 import type { Producer } from '../pipeline/relay.ts';
-import { expectSound, expectThere, expectWhole, pass, type Reading } from './artifact.ts';
+import { expectSound, expectStored, expectThere, expectWhole, pass, type Reading } from './artifact.ts';
+import { isOwnFault } from './blame.ts';
 import { fetchFolder } from './fetch.ts';
 import { tryIdentity } from './identity.ts';
 import { followReading } from './progress.ts';
@@ -14,6 +15,9 @@ import { runTool } from './session.ts';
 
 /** Passes on what it gets, to nobody. */
 const CAT: Command = { file: 'cat', args: [] };
+
+/** Begins what is found of a dump that is stored as it was made. */
+export const UNREADABLE = 'it is what was backed up, and cannot be read';
 
 const UNDECRYPTED = 'it is encrypted and DECRYPT_IDENTITY is not set: its SHA-256 alone was checked';
 
@@ -42,16 +46,13 @@ export async function expectReadable(reading: Reading): Promise<string | undefin
     await readThrough(reading, engine.planCheck({ ...manifest, facts: manifest.target }));
   } catch (error) {
     if (!(error instanceof DumpError)) throw error;
-    await expectSound(reading);
-    if (IS_TOOL.test(error.message)) throw error;
-    const finding = `it is what was backed up, and cannot be read: ${describeError(error)}`;
+    await expectStored(reading);
+    if (isOwnFault(error.message)) throw error;
+    const finding = `${UNREADABLE}: ${describeError(error)}`;
     throw new VerifyError(`${path} on ${session.remote.title} is damaged: ${finding}`, { finding });
   }
   return undefined;
 }
-
-/** What a tool says of itself and not of the dump. */
-const IS_TOOL = /could not be started|unsupported version|No space left on device|was killed by/;
 
 async function readThrough(reading: Reading, plan: CheckPlan): Promise<void> {
   const { session, scratch, backup } = reading;

@@ -61,15 +61,19 @@ async function downloadFrom(session: Session, backup: Backup, options: DownloadO
   await using scratch = await createScratch(tempDir, `download-${host.randomHex(4)}`);
   const lease = await holdBackup(tempDir, backup.manifest.id, host.randomHex(4));
   const partial = path + PARTIAL_SUFFIX;
+  const reading = { session, scratch, backup };
   try {
-    const reading = { session, scratch, backup };
     await expectThere(reading);
-    if (backup.manifest.files) await fetchFiles(reading, partial);
-    else await fetchFile(reading, partial, options.decode);
-    await rename(partial, path);
-  } catch (error) {
-    await rm(partial, { recursive: true, force: true });
-    throw error;
+    if (options.decode) await expectOpen(reading);
+    await begin(partial, backup.manifest.files !== undefined);
+    try {
+      if (backup.manifest.files) await fetchFiles(reading, partial);
+      else await fetchFile(reading, partial, options.decode);
+      await rename(partial, path);
+    } catch (error) {
+      await rm(partial, { recursive: true, force: true });
+      throw error;
+    }
   } finally {
     await lease?.release();
   }
@@ -100,16 +104,24 @@ async function expectFree(path: string, folder: string, { manifest }: Backup): P
     );
 }
 
-/** Private: what it holds is what the database held. */
+/** Makes what is to be filled: from now on it is ours. Private, since it will hold what the database held. */
+async function begin(path: string, isFolder: boolean): Promise<void> {
+  try {
+    if (isFolder) await mkdir(path, { mode: 0o700 });
+    else await (await open(path, 'wx', 0o600)).close();
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== 'EEXIST')
+      throw new DbstashError(`${path} cannot be written`, { cause });
+    throw new ConfigError(
+      `${path} is there already: another download is going on, or one that was killed left it; then remove it`,
+    );
+  }
+}
+
 async function fetchFile(reading: Reading, to: string, decode: boolean): Promise<void> {
   const { session, backup } = reading;
   const { host } = session;
   const decoders = decode ? planDecoding(backup.manifest, host.config.identity) : [];
-  if (decode) await expectOpen(reading);
-  const file = await open(to, 'wx', 0o600).catch((cause: unknown) => {
-    throw new DbstashError(`${to} cannot be written`, { cause });
-  });
-  await file.close();
   using progress = followReading(host, backup.manifest);
   try {
     // On disk when it exits 0.
@@ -125,6 +137,12 @@ async function fetchFile(reading: Reading, to: string, decode: boolean): Promise
 }
 
 async function expectOpen(reading: Reading): Promise<void> {
+  const { manifest, path } = reading.backup;
+  try {
+    planDecoding(manifest, reading.session.host.config.identity);
+  } catch (error) {
+    throw new ConfigError(`${path} ${describeError(error)}`);
+  }
   const problem = await tryIdentity(reading.session, reading.scratch, reading.backup);
   if (problem === undefined) return;
   await expectSound(reading);
@@ -132,7 +150,6 @@ async function expectOpen(reading: Reading): Promise<void> {
 }
 
 async function fetchFiles(reading: Reading, to: string): Promise<void> {
-  await mkdir(to, { mode: 0o700 });
   using progress = followReading(reading.session.host, reading.backup.manifest);
   await copyFolder(reading, to, progress);
   await chmod(to, 0o700);

@@ -2,19 +2,21 @@ import { join } from 'node:path';
 import { parseConnection } from '../config/uriConnection.ts';
 import { createId } from '../core/backupId.ts';
 import type { Connection } from '../core/connection.ts';
+import { drillDay, drillName } from '../core/drillName.ts';
 import { ConfigError, DumpError, describeError, VerifyError } from '../core/errors.ts';
 import type { Drilled } from '../core/manifest.ts';
 import type { Drill, Engine } from '../engines/engine.ts';
 import { engines } from '../engines/index.ts';
 import { planDecoding } from '../pipeline/filters.ts';
-import { expectSound, pass, type Reading } from './artifact.ts';
+import { expectSound, expectStored, pass, type Reading } from './artifact.ts';
+import { isOwnFault } from './blame.ts';
 import { countKeys, expectRoomToCopy } from './keyCopy.ts';
 import { followReading } from './progress.ts';
 import { restoreFrom } from './restore.ts';
 import { ask, cleanupSignal } from './session.ts';
 
-/** Begins the name of every database that a drill makes. */
-const PREFIX = 'dbstash_drill_';
+/** Begins what is found of a backup that fails its drill. */
+export const UNRESTORABLE = 'it could not be restored';
 
 /** Whether a restore is all that there is to a drill: what belongs to a whole server has no place to be tried out. */
 export const canDrill = ({ backup: { manifest } }: Reading): boolean => manifest.target.part !== 'globals';
@@ -49,14 +51,18 @@ async function restoreAside(reading: Reading, { count, drop }: Drill): Promise<O
   try {
     const options = { name: backup.manifest.id, at: undefined, connection, replace: false, createRoles: true };
     await restoreFrom(session, { ...options, isDrill: true, confirm: async () => false }, backup, state).catch(
-      (error: unknown) => {
-        // What came before says nothing of the backup.
-        if (!state.isLoading || !(error instanceof DumpError)) throw error;
-        const finding = `it could not be restored: ${describeError(error)}`;
+      async (error: unknown) => {
+        // What came before says nothing of the backup, and what is no error of a tool is none of its.
+        if (!state.isLoading || !(error instanceof DumpError) || error.cause !== undefined) throw error;
+        await expectStored(reading);
+        if (isOwnFault(error.message)) throw error;
+        const finding = `${UNRESTORABLE}: ${describeError(error)}`;
         throw new VerifyError(`${backup.path} on ${session.remote.title}: ${finding}`, { finding });
       },
     );
-    return await ask(host, scratch, count(connection), host.signal);
+    const counts = await ask(host, scratch, count(connection), host.signal);
+    await warnOfLeftovers(reading, connection);
+    return counts;
   } finally {
     if (drop) await remove(reading, connection, drop, state.isLoading ? 'warn' : 'debug');
   }
@@ -69,8 +75,21 @@ function chooseConnection({ session, scratch, backup }: Reading): Connection {
   if (backup.manifest.engine === 'sqlite') return { ...source, database: join(scratch.path, 'drill.sqlite3') };
   if (verifyUri === undefined)
     throw new ConfigError('VERIFY_DB_URI is not set: the level restore needs a server to restore into');
-  const name = PREFIX + createId(host.clock.now(), host.randomHex(3)).toLowerCase().replaceAll('-', '_');
+  const name = drillName(createId(host.clock.now(), host.randomHex(3)));
   return { ...parseConnection(verifyUri, { engine: source.engine, database: name }), database: name };
+}
+
+const DAY_MS = 86_400_000;
+
+/** What drills that were killed have left, which nobody else would look for; those of today may be going on. */
+async function warnOfLeftovers({ session, scratch }: Reading, connection: Connection): Promise<void> {
+  const { host } = session;
+  const question = engines[connection.engine].discover?.(connection);
+  const names = question ? await ask(host, scratch, question, host.signal).catch(() => []) : [];
+  const now = host.clock.now().getTime();
+  const left = names.filter((name) => now - (drillDay(name)?.getTime() ?? now) > 2 * DAY_MS);
+  if (left.length > 0)
+    host.logger.warn(`drills that were killed left ${left.join(', ')} on the server of VERIFY_DB_URI: drop them there`);
 }
 
 /** A server that could not even be restored into need not be told that it holds nothing of ours. */

@@ -1,5 +1,6 @@
 import { type Config, labelOf } from '../config/config.ts';
 import type { Connection } from '../core/connection.ts';
+import { drillDay } from '../core/drillName.ts';
 import { ConfigError } from '../core/errors.ts';
 import type { Manifest } from '../core/manifest.ts';
 import { matchesAny } from '../core/pattern.ts';
@@ -40,7 +41,8 @@ async function discover(
   if (!question)
     throw new ConfigError(`DB_NAME: * does not go with ${engine.title}, of which one process backs up one`);
   const found = await ask(host, scratch, question, signal);
-  const names = found.filter((name) => !matchesAny(name, exclude));
+  // Those of drills come and go, and are copies.
+  const names = found.filter((name) => !matchesAny(name, exclude) && drillDay(name) === undefined);
   if (names.length > 0) return names;
   throw new ConfigError(
     `DB_NAME: * finds no database${found.length > 0 ? ` that DB_EXCLUDE does not leave out (of ${found.join(', ')})` : ' that the login may see'}`,

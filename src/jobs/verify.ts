@@ -1,5 +1,5 @@
 import { DbstashError, describeError, EXIT, RemoteError, VerifyError } from '../core/errors.ts';
-import type { Drilled, VerifyLevel } from '../core/manifest.ts';
+import type { Drilled, Verdict, VerifyLevel } from '../core/manifest.ts';
 import type { Judged } from '../core/memory.ts';
 import { holdBackup } from '../lock.ts';
 import { createScratch } from '../process/scratch.ts';
@@ -7,8 +7,8 @@ import type { Backup, Catalog } from '../remote/catalog.ts';
 import { recordVerdict } from './artifact.ts';
 import { readCatalogs } from './catalogs.ts';
 import { FUTURE_MS } from './choose.ts';
-import { expectReadable } from './content.ts';
-import { canDrill, drill } from './drill.ts';
+import { expectReadable, UNREADABLE } from './content.ts';
+import { canDrill, drill, UNRESTORABLE } from './drill.ts';
 import { exitCodeOf } from './report.ts';
 import { at, type Session } from './session.ts';
 import { ownsBackup } from './sources.ts';
@@ -144,6 +144,8 @@ async function judge({ session, backup }: Copy, level: VerifyLevel): Promise<Jud
       return { level, ok: true, reason: undefined, drill: drilled };
     }
     const note = await expectReadable(reading);
+    const doubt = findDoubt(verdict, note);
+    if (doubt !== undefined) return { level: 'content', ok: false, reason: doubt };
     await recordVerdict(session, backup, { level: 'content', ok: true, reason: note ?? null });
     return { level: 'content', ok: true, reason: note };
   } catch (error) {
@@ -155,6 +157,13 @@ async function judge({ session, backup }: Copy, level: VerifyLevel): Promise<Jud
   } finally {
     await lease?.release();
   }
+}
+
+/** What a closer look has found is not taken back by this one; `note` is what it could not look at. */
+function findDoubt(verdict: Verdict | undefined, note: string | undefined): string | undefined {
+  const found = verdict?.ok === false ? (verdict.reason ?? '') : '';
+  if (found.startsWith(UNRESTORABLE)) return `${found} (by a drill, and only a drill can take that back)`;
+  return found.startsWith(UNREADABLE) && note !== undefined ? `${found} (before; now ${note})` : undefined;
 }
 
 /** As the daemon remembers it. */

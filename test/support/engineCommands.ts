@@ -95,7 +95,7 @@ export function createCommands(engine: CommandEngine, scratch: Pick<Scratch, 'pa
     changes: Partial<RestoreRequest> = {},
   ): Promise<string> {
     const plan = await planRestore(connection, dump, changes);
-    const before = await runAll(plan.prepare);
+    const before = await runAll(plan.prepare, dump.folder);
     const isFolder = dump.mode === 'directory' || dump.mode === 'tar';
     await load(plan, isFolder ? Buffer.alloc(0) : dump.bytes, dump.folder);
     return before + (await runAll(plan.finish));
@@ -110,10 +110,10 @@ export function createCommands(engine: CommandEngine, scratch: Pick<Scratch, 'pa
     }
   }
 
-  async function runAll(commands: readonly Command[]): Promise<string> {
+  async function runAll(commands: readonly Command[], folder?: string): Promise<string> {
     let warnings = '';
     for (const command of commands) {
-      const { code, stderr } = await run(command);
+      const { code, stderr } = await run(command, folder === undefined ? {} : { folder });
       if (code !== 0) throw new Error(stderr);
       warnings += stderr;
     }
