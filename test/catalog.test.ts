@@ -237,8 +237,9 @@ describe('F15: a remote that stores something else', () => {
       expect((await listBackups(env)).map(({ state }) => state)).toEqual(['damaged', 'good']);
       const byName = await runDbstash(['restore', newest!.artifact, '--database', target], env);
       expect(byName.exitCode, byName.stderr).toBe(4);
-      const { stdout } = await run(['restore', 'latest', '--database', target], env);
+      const { stdout, stderr } = await run(['restore', 'latest', '--database', target], env);
       expect(stdout).toContain(older!.artifact);
+      expect(stderr).toContain(`${newest!.artifact} is newer than ${older!.artifact}, and left out: it is damaged`);
       expect(runSqlite(target, 'SELECT a FROM t;')).toBe('42');
       await run(['prune'], { ...env, RETENTION_KEEP_LAST: '1' });
       expect((await listBackups(env)).map(({ id }) => id)).toEqual([newest!.id, older!.id]);

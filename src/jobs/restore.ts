@@ -5,7 +5,7 @@ import { holdBackup } from '../lock.ts';
 import { createScratch } from '../process/scratch.ts';
 import type { Backup } from '../remote/catalog.ts';
 import { openTunnel, type Tunnel } from '../ssh.ts';
-import { readCatalogs } from './catalogs.ts';
+import { type Found, readCatalogs } from './catalogs.ts';
 import { type Candidate, chooseBackups } from './choose.ts';
 import { load } from './load.ts';
 import { previewOf, type RestorePreview } from './restorePreview.ts';
@@ -83,7 +83,22 @@ function openTunnelTo({ host }: Session, { hosts }: Connection): Promise<Tunnel>
 /** The backup that is meant, on each remote that has it. */
 async function findCandidates(session: Session, options: RestoreOptions, now: Date): Promise<readonly Candidate[]> {
   const found = await readCatalogs(session, session.host.signal);
-  return chooseBackups(found, options.series ?? session.series, now, options);
+  const series = options.series ?? session.series;
+  const candidates = chooseBackups(found, series, now, options);
+  if (options.name === 'latest' && options.at === undefined)
+    warnOfSkipped(session, found, series, candidates[0]!.backup);
+  return candidates;
+}
+
+/** Who asks for the newest must know that there is a newer one, which is not good. */
+function warnOfSkipped({ host }: Session, found: readonly Found[], series: string, chosen: Backup): void {
+  const newer = found
+    .flatMap(({ catalog }) => catalog.backups)
+    .filter(({ manifest, state }) => {
+      return manifest.series === series && state !== 'good' && manifest.startedAt > chosen.manifest.startedAt;
+    });
+  for (const { path, state, reason } of newer)
+    host.logger.warn(`${path} is newer than ${chosen.path}, and left out: it is ${state} (${reason})`);
 }
 
 /** Restores one backup. `state` tells, also where it throws, whether the target was touched. */
