@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ConfigError, LockedError } from './core/errors.ts';
+import { LockedError } from './core/errors.ts';
 import { acquireLease, isLeaseHeld, type Lease } from './process/lease.ts';
+import { unwritableFolder } from './process/scratch.ts';
 
 /** Lets one run at a time have a series, among all processes that share `tempDir`. `onLost` is told when the lease is gone. */
 export async function lockSeries(tempDir: string, series: string, onLost: (error: Error) => void): Promise<Lease> {
@@ -39,12 +40,6 @@ async function take(tempDir: string, name: string, onLost: (error: Error) => voi
   try {
     return await acquireLease(join(tempDir, name), onLost);
   } catch (error) {
-    throw unwritable(tempDir, error);
+    throw unwritableFolder(tempDir, error);
   }
 }
-
-const unwritable = (tempDir: string, cause: unknown): ConfigError =>
-  new ConfigError(
-    `BACKUP_TEMP_DIR: no lock can be kept in ${tempDir}: mount a volume or a tmpfs there, or name another folder`,
-    { cause },
-  );

@@ -199,7 +199,7 @@ describe.concurrent('F22: the lock of a series', () => {
     writeFileSync(join(stage.tempDir, 'locks'), '');
     const run = await runDbstash(['backup'], free(stage));
     expect(run, run.stderr).toMatchObject({ exitCode: 2 });
-    expect(run.lines.at(-1)?.message).toContain(`BACKUP_TEMP_DIR: no lock can be kept in ${stage.tempDir}`);
+    expect(run.lines.at(-1)?.message).toContain(`BACKUP_TEMP_DIR: ${stage.tempDir} is not writable by uid `);
   });
 });
 

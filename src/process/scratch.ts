@@ -28,10 +28,7 @@ export async function createScratch(tempDir: string, name: string): Promise<Scra
     lease = await acquireLease(path + LEASE, () => {});
     await mkdir(path, { mode: 0o700 });
   } catch (error) {
-    throw new ConfigError(
-      `BACKUP_TEMP_DIR: ${tempDir} is not writable by uid ${process.getuid?.()}: mount a volume or a tmpfs there, or name another folder`,
-      { cause: error },
-    );
+    throw unwritableFolder(tempDir, error);
   }
   return {
     path,
@@ -45,6 +42,12 @@ export async function createScratch(tempDir: string, name: string): Promise<Scra
     },
   };
 }
+
+export const unwritableFolder = (tempDir: string, cause: unknown): ConfigError =>
+  new ConfigError(
+    `BACKUP_TEMP_DIR: ${tempDir} is not writable by uid ${process.getuid?.()}: mount a volume or a tmpfs there, or name another folder`,
+    { cause },
+  );
 
 /** Whoever owns a folder can put other files in the place of ours, whatever their mode is: rclone's configuration, say. */
 async function expectTrusted(tempDir: string): Promise<void> {
