@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { EngineName } from '../src/core/connection.ts';
 import type { Mode } from '../src/core/mode.ts';
@@ -286,7 +287,11 @@ describeWith(FIXTURE_TOOLS.mariadb, 'a drill on a MariaDB server', () => {
       let isOver = false;
       const watch = async () => {
         const look = "SELECT status FROM information_schema.events WHERE event_schema LIKE 'dbstash%'";
-        while (!isOver) seen.push(...(await server.sql(look)));
+        while (!isOver) {
+          seen.push(...(await server.sql(look)));
+          // Asked without a pause, the server would never get the lock that it drops the database with.
+          await sleep(50);
+        }
       };
       const [{ run }] = await Promise.all([drill(env).finally(() => (isOver = true)), watch()]);
       await server.sql('SET GLOBAL event_scheduler = OFF');
