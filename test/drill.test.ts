@@ -12,7 +12,7 @@ import { describeWith } from './support/need.ts';
 import { type PostgresServer, startPostgres } from './support/postgres.ts';
 import { makeBackup } from './support/restores.ts';
 import { type Scratch, scratchFolder } from './support/scratch.ts';
-import { requireTool } from './support/tools.ts';
+import { requireTool, requireTool } from './support/tools.ts';
 
 type Env = Record<string, string>;
 
@@ -244,6 +244,13 @@ exec '${requireTool('psql')}' "$@"`,
   });
 });
 
+/** Clients that take two seconds more once all is loaded: time enough to look at it, and for an event to wake up. */
+const slowLoad = (scratch: Scratch): Env =>
+  fakePath(scratch, {
+    mariadb: `'${requireTool('mariadb')}' "$@"; code=$?; case "$*" in *--binary-mode*) sleep 2 ;; esac; exit $code`,
+    myloader: `'${requireTool('myloader')}' "$@"; code=$?; sleep 2; exit $code`,
+  });
+
 describeWith(FIXTURE_TOOLS.mariadb, 'a drill on a MariaDB server', () => {
   let server: MysqlServer;
   let scratch: Scratch;
@@ -289,11 +296,10 @@ describeWith(FIXTURE_TOOLS.mariadb, 'a drill on a MariaDB server', () => {
         const look = "SELECT status FROM information_schema.events WHERE event_schema LIKE 'dbstash%'";
         while (!isOver) {
           seen.push(...(await server.sql(look)));
-          // Asked without a pause, the server would never get the lock that it drops the database with.
           await sleep(50);
         }
       };
-      const [{ run }] = await Promise.all([drill(env).finally(() => (isOver = true)), watch()]);
+      const [{ run }] = await Promise.all([drill({ ...env, ...slowLoad(scratch) }).finally(() => (isOver = true)), watch()]);
       await server.sql('SET GLOBAL event_scheduler = OFF');
       expect([...new Set(seen)]).toEqual(['DISABLED']);
       expect(run, run.stderr).toMatchObject({ exitCode: 0 });

@@ -50,6 +50,19 @@ describe('the relay', () => {
     expect(digest.sha256()).toBe(createHash('sha256').update(stored).digest('hex'));
   });
 
+  it.each(['seq 1 1000', 'true'])(
+    'commits nothing of a source that was done before it was read: %s',
+    async (script) => {
+      await using scratch = scratchFolder();
+      const source = dump(script);
+      await source.child.exit;
+      await waitFor(() => source.child.stdout.readableEnded);
+      const moving = relay([source, filter('cat')], store(scratch.path), never);
+      await expect(moving).rejects.toThrow(/^sh was done before anybody read what it wrote/);
+      expect(isCommitted(scratch.path)).toBe(false);
+    },
+  );
+
   it('leaves nothing behind on a signal that lives as long as the process', async () => {
     const whole = new AbortController();
     const move = async () => {

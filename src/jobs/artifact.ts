@@ -44,19 +44,21 @@ export async function pass(
 ): Promise<void> {
   const { session, scratch } = reading;
   const { host } = session;
-  const source = openSource(reading, progress);
   await using started = new AsyncDisposableStack();
-  started.defer(() => stopChild(source.child, 500));
-  const stages: Producer[] = [source];
+  const stages: Producer[] = [];
   for (const command of chain) {
     const child = await startTool(host, scratch, command);
     started.defer(() => stopChild(child, 500));
     stages.push({ child, fail: (message: string) => new DumpError(message) });
   }
   const sink = stages.pop()!;
-  const last = stages.pop()!;
   sink.child.stdout.resume();
-  const [first, ...rest] = [...stages, { ...last, ...watch, trailer }];
+  // Last: what it wrote is lost if it is done before anybody reads.
+  const source = openSource(reading, progress);
+  started.defer(() => stopChild(source.child, 500));
+  const producers = [source, ...stages];
+  const last = producers.pop()!;
+  const [first, ...rest] = [...producers, { ...last, ...watch, trailer }];
   await relayInTime(session, first!, rest, sink);
 }
 
@@ -151,9 +153,9 @@ export async function expectStored(reading: Reading): Promise<void> {
 /** One bad read is no proof against what is stored. */
 async function readAgain({ session, scratch, backup }: Reading): Promise<Stored> {
   const digest = createDigest();
-  const child = openArtifact(session, backup.path);
   const nowhere = await startTool(session.host, scratch, { file: 'cat', args: [] });
   nowhere.stdout.resume();
+  const child = openArtifact(session, backup.path);
   const fail = (message: string) => new RemoteError(message);
   await relayInTime(session, { child, fail, tap: digest.add }, [], { child: nowhere, fail });
   return { bytes: digest.bytes, sha256: digest.sha256() };

@@ -134,10 +134,12 @@ async function loadFolder({ session, scratch }: Task, { filters, load, commit }:
     started.defer(() => stopChild(child, 500));
     return { child, fail: (message) => new DumpError(message) };
   };
-  const stages: Producer[] = [keep(await startSource(host, scratch, first))];
-  for (const command of rest) stages.push(keep(await startTool(host, scratch, command)));
+  const others: Producer[] = [];
+  for (const command of rest) others.push(keep(await startTool(host, scratch, command)));
   const sink = keep(await startTool(host, scratch, load));
   sink.child.stdout.resume();
+  // Last: what it wrote is lost if it is done before anybody reads.
+  const stages = [keep(await startSource(host, scratch, first)), ...others];
   const last = stages.pop()!;
   await relay([...stages, { ...last, trailer: commit }], sink, host.signal);
 }

@@ -83,12 +83,14 @@ async function uploadStream(
     return child;
   };
   const counted = { bytes: 0 };
-  const source = await startDump(run, plan, dump, catalogsOf(claims), counted);
-  keep(source.child);
-  const producers = [source, ...(await startFilters(run, keep))];
-  const last = producers.pop()!;
+  const filters = await startFilters(run, keep);
   const sinks = claims.map((claim) => startUpload(run, claim, server, stored, keep));
   const patience = { clock: host.clock, ms: host.config.stallTimeoutMs / 3 };
+  // Last: what it wrote is lost if it is done before anybody reads.
+  const source = await startDump(run, plan, dump, catalogsOf(claims), counted);
+  keep(source.child);
+  const producers = [source, ...filters];
+  const last = producers.pop()!;
   const chain = [...producers, { ...last, sent: stored.add }];
   const failures = await relayToAll(chain, sinks, run.signal, patience);
   return { stored: { bytes: stored.bytes, sha256: stored.sha256(), dumpBytes: counted.bytes }, failures };

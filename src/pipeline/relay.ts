@@ -70,6 +70,7 @@ export async function relayToAll(
   using _ = watchLag(sinks, group, patience);
   try {
     signal.throwIfAborted();
+    for (const producer of producers) expectUnread(producer);
     signal.addEventListener('abort', forward, { once: true });
     const inputs = [...producers.slice(1).map(({ child }) => createInput(child.stdin)), group.input];
     const ends = producers.map((stage, index) => watchExit(stage, inputs[index - 1]));
@@ -90,6 +91,15 @@ export async function relayToAll(
   } finally {
     signal.removeEventListener('abort', forward);
   }
+}
+
+/**
+ * What a child wrote that has exited Node throws away, where nobody has begun to read it: a producer is to be started last, with
+ * nothing awaited between it and the relay.
+ */
+function expectUnread({ child: { name, stdout }, fail }: Producer): void {
+  if (stdout.readableDidRead || stdout.readableEnded)
+    throw fail(`${name} was done before anybody read what it wrote: try again`);
 }
 
 /** Where a stage's output goes. */
