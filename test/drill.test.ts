@@ -12,7 +12,7 @@ import { describeWith } from './support/need.ts';
 import { type PostgresServer, startPostgres } from './support/postgres.ts';
 import { makeBackup } from './support/restores.ts';
 import { type Scratch, scratchFolder } from './support/scratch.ts';
-import { requireTool, requireTool } from './support/tools.ts';
+import { requireTool } from './support/tools.ts';
 
 type Env = Record<string, string>;
 
@@ -299,7 +299,10 @@ describeWith(FIXTURE_TOOLS.mariadb, 'a drill on a MariaDB server', () => {
           await sleep(50);
         }
       };
-      const [{ run }] = await Promise.all([drill({ ...env, ...slowLoad(scratch) }).finally(() => (isOver = true)), watch()]);
+      const [{ run }] = await Promise.all([
+        drill({ ...env, ...slowLoad(scratch) }).finally(() => (isOver = true)),
+        watch(),
+      ]);
       await server.sql('SET GLOBAL event_scheduler = OFF');
       expect([...new Set(seen)]).toEqual(['DISABLED']);
       expect(run, run.stderr).toMatchObject({ exitCode: 0 });
