@@ -70,7 +70,7 @@ export async function relayToAll(
   using _ = watchLag(sinks, group, patience);
   try {
     signal.throwIfAborted();
-    for (const producer of producers) expectUnread(producer);
+    expectUnread(producers[0]!);
     signal.addEventListener('abort', forward, { once: true });
     const inputs = [...producers.slice(1).map(({ child }) => createInput(child.stdin)), group.input];
     const ends = producers.map((stage, index) => watchExit(stage, inputs[index - 1]));
@@ -94,8 +94,8 @@ export async function relayToAll(
 }
 
 /**
- * What a child wrote that has exited Node throws away, where nobody has begun to read it: a producer is to be started last, with
- * nothing awaited between it and the relay.
+ * What a child wrote that has exited Node throws away, where nobody has begun to read it: the first producer is to be started
+ * last, with nothing awaited between it and the relay. The others wait for their input, or their exit says why not.
  */
 function expectUnread({ child: { name, stdout }, fail }: Producer): void {
   if (stdout.readableDidRead || stdout.readableEnded)
