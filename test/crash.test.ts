@@ -214,10 +214,11 @@ type Listed = Pick<ListedBackup, 'id' | 'artifact' | 'bytes' | 'sha256' | 'start
 async function readWhole({ remote }: Cell): Promise<Listed[]> {
   const files = await remote.list();
   const paths = [...files.keys()].filter((path) => path.endsWith('.manifest.json'));
-  const manifests = await Promise.all(
-    paths.map(async (path): Promise<Listed> => JSON.parse(`${await remote.read(path)}`)),
-  );
-  return manifests
+  const texts = await Promise.all(paths.map(async (path) => `${await remote.read(path)}`));
+  // One that rclone was given nothing of is none.
+  return texts
+    .filter((text) => text !== '')
+    .map((text): Listed => JSON.parse(text))
     .filter(
       ({ artifact, bytes, sha256 }) => files.get(artifact)?.sha256 === sha256 && files.get(artifact)?.bytes === bytes,
     )
@@ -271,7 +272,10 @@ async function crash(victim: Victim, point: Point, cell: Cell): Promise<void> {
   const [newest, middle, oldest] = seedIds();
   const before = await expectSound(cell, point.prunes ? [oldest!] : []);
   const own = before.filter(({ id }) => !seedIds().includes(id));
-  expect(own.map((backup) => backup.sha256)).toEqual(point.commits?.includes(victim) ? [sha256] : []);
+  const expected = point.commits?.includes(victim) ? [sha256] : [];
+  // rclone may be there a moment before the text that it is to store: an orphan, then.
+  const isOpen = victim === 'daemon' && point.call === 'rcat*.manifest.json*';
+  expect(isOpen ? [[], expected] : [expected]).toContainEqual(own.map((backup) => backup.sha256));
 
   expireLeases(env.BACKUP_TEMP_DIR!);
   const next = await runDbstash(['backup'], env);
