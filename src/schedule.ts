@@ -1,6 +1,6 @@
 import { Cron, type CronOptions } from 'croner';
 import { toString as describeCron } from 'cronstrue';
-import type { Clock } from './core/clock.ts';
+import { type Clock, pause } from './core/clock.ts';
 import { ConfigError } from './core/errors.ts';
 
 /** When to run. */
@@ -161,7 +161,7 @@ export async function runSchedule(
   let now = clock.now();
   let due = fired.next(now);
   while (due !== undefined && !signal.aborted) {
-    await sleep(Math.min(STEP_MS, due.getTime() - now.getTime()), clock, signal);
+    await pause(clock, Math.min(STEP_MS, due.getTime() - now.getTime()), signal);
     if (signal.aborted) return;
     now = clock.now();
     if (now >= due) {
@@ -192,16 +192,4 @@ function createFired(schedule: Schedule) {
       return due;
     },
   };
-}
-
-function sleep(ms: number, clock: Clock, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const end = () => {
-      clock.clearTimeout(handle);
-      signal.removeEventListener('abort', end);
-      resolve();
-    };
-    const handle = clock.setTimeout(end, ms);
-    signal.addEventListener('abort', end, { once: true });
-  });
 }

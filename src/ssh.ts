@@ -1,10 +1,11 @@
 import type { Socket } from 'node:net';
 import type { SshConfig } from './config/ssh.ts';
 import type { Connection, Host } from './core/connection.ts';
+import { addressOf } from './core/connection.ts';
 import { type DbstashError, DumpError } from './core/errors.ts';
 import { throughTunnel, tunnelTargets } from './core/tunnel.ts';
 import { carry, close, type Forward, LOCAL, listen, portOf, probe } from './ssh/forward.ts';
-import { connect, disconnect, READY_MS, titleOf } from './ssh/login.ts';
+import { connect, disconnect, READY_MS } from './ssh/login.ts';
 
 /** The way to the database for one run; closed when disposed. */
 export interface Tunnel extends AsyncDisposable {
@@ -35,7 +36,7 @@ export async function openTunnel(
     for (const socket of sockets) socket.resetAndDestroy();
   };
   const onBroken = (error?: Error) =>
-    lose(new DumpError(`the SSH tunnel through ${titleOf(ssh)} broke${error ? `: ${error.message}` : ''}`));
+    lose(new DumpError(`the SSH tunnel through ${addressOf(ssh)} broke${error ? `: ${error.message}` : ''}`));
   client
     .on('error', onBroken)
     .on('end', () => onBroken())

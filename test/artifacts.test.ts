@@ -1,12 +1,10 @@
 import { cpSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 import { engines } from '../src/engines/index.ts';
 import { runDbstash } from './support/dbstash.ts';
-import { FIXTURE_TOOLS, FIXTURES, type Fixture } from './support/fixtures.ts';
-import { findMysql } from './support/mysql.ts';
-import { describeWith } from './support/need.ts';
+import { describeEngine, FIXTURES, type Fixture } from './support/fixtures.ts';
 import { type Scratch, scratchFolder } from './support/scratch.ts';
 
 /** What was made by each format of the manifest that there was (.ci/artifacts.ts): it must come back for ever. */
@@ -21,12 +19,7 @@ const made = readdirSync(folder).flatMap((format) =>
 
 for (const { name: engine, title } of Object.values(engines)) {
   const described = `${title} backed up by earlier releases`;
-  if (engine === 'mysql' && findMysql() === undefined) {
-    console.warn(`SKIPPED "${described}": MySQL's own programs are missing (sh .ci/prepare test says how to get them)`);
-    describe.skip(described, () => {});
-    continue;
-  }
-  describeWith([...FIXTURE_TOOLS[engine], 'rclone', 'zstd', 'gzip', 'tar'], described, () => {
+  describeEngine(engine, ['rclone', 'zstd', 'gzip', 'tar'], described, () => {
     let scratch: Scratch;
     let fixture: Fixture;
     beforeAll(async () => {

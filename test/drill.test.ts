@@ -1,13 +1,13 @@
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { EngineName } from '../src/core/connection.ts';
 import type { Mode } from '../src/core/mode.ts';
 import { fakePath, listBackups } from './support/backups.ts';
 import { runDbstash } from './support/dbstash.ts';
-import { FIXTURE_TOOLS, FIXTURES, type Fixture } from './support/fixtures.ts';
-import { findMysql, type MysqlServer, startMariadb } from './support/mysql.ts';
+import { describeEngine, FIXTURE_TOOLS, FIXTURES, type Fixture } from './support/fixtures.ts';
+import { type MysqlServer, startMariadb } from './support/mysql.ts';
 import { describeWith } from './support/need.ts';
 import { type PostgresServer, startPostgres } from './support/postgres.ts';
 import { makeBackup } from './support/restores.ts';
@@ -53,12 +53,7 @@ const CASES: readonly (readonly [EngineName, Mode, Env])[] = [
 
 for (const name of Object.keys(COUNTS) as EngineName[]) {
   const title = `a drill of ${name}`;
-  if (name === 'mysql' && findMysql() === undefined) {
-    console.warn(`SKIPPED "${title}": MySQL's own programs are missing (sh .ci/prepare test says how to get them)`);
-    describe.skip(title, () => {});
-    continue;
-  }
-  describeWith([...FIXTURE_TOOLS[name], 'rclone', 'gzip', 'zstd', 'tar'], title, () => {
+  describeEngine(name, ['rclone', 'gzip', 'zstd', 'tar'], title, () => {
     let scratch: Scratch;
     let fixture: Fixture;
     beforeAll(async () => {

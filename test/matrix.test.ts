@@ -1,14 +1,12 @@
 import { execFileSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Mode } from '../src/core/mode.ts';
 import { engines } from '../src/engines/index.ts';
 import { listBackups } from './support/backups.ts';
 import { runDbstash } from './support/dbstash.ts';
-import { FIXTURE_TOOLS, FIXTURES, type Fixture } from './support/fixtures.ts';
-import { findMysql } from './support/mysql.ts';
-import { describeWith } from './support/need.ts';
+import { describeEngine, FIXTURES, type Fixture } from './support/fixtures.ts';
 import { makeBackup } from './support/restores.ts';
 import { type Scratch, scratchFolder } from './support/scratch.ts';
 import { requireTool } from './support/tools.ts';
@@ -41,15 +39,7 @@ async function makeBackupPatiently(env: Env): Promise<void> {
 }
 
 for (const { name, title, modes } of Object.values(engines)) {
-  const tools = [...FILTER_TOOLS, ...FIXTURE_TOOLS[name]];
-  const described = `${title} comes back as it was`;
-  // Debian's programs of MySQL's names are MariaDB's.
-  if (name === 'mysql' && findMysql() === undefined) {
-    console.warn(`SKIPPED "${described}": MySQL's own programs are missing (sh .ci/prepare test says how to get them)`);
-    describe.skip(described, () => {});
-    continue;
-  }
-  describeWith(tools, described, () => {
+  describeEngine(name, FILTER_TOOLS, `${title} comes back as it was`, () => {
     let scratch: Scratch;
     let fixture: Fixture;
 

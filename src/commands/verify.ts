@@ -1,5 +1,5 @@
 import { ConfigError } from '../core/errors.ts';
-import type { Drilled } from '../core/manifest.ts';
+import { describeCounts } from '../core/manifest.ts';
 import { formatBytes, formatDuration } from '../core/units.ts';
 import { formatRows } from '../jobs/list.ts';
 import type { Session } from '../jobs/session.ts';
@@ -29,9 +29,6 @@ const describe = ({ ok, level, artifact, remote, bytes, durationMs, reason, dril
   `${formatBytes(bytes)} in ${formatDuration(durationMs)}`,
   reason ?? (drill ? describeCounts(drill) : ''),
 ];
-
-const describeCounts = ({ tables, rows }: Drilled): string =>
-  tables > 0 ? `${rows} rows in ${tables} tables` : `${rows} keys`;
 
 /** `--level` is short for the flag of VERIFY_LEVEL. */
 export function withLevel(call: Call): Call {

@@ -28,5 +28,8 @@ export interface Host {
   readonly port: number;
 }
 
+/** `host:port`, as in a URI. */
+export const addressOf = ({ host, port }: Host): string => `${host.includes(':') ? `[${host}]` : host}:${port}`;
+
 /** How the database is called, to people and by them: `all` is the whole server. */
 export const nameOf = ({ database }: Connection): string => (database === '' ? 'all' : database);

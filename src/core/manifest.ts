@@ -76,6 +76,9 @@ export type VerifyLevel = (typeof VERIFY_LEVELS)[number];
 const drilledSchema = z.object({ tables: z.number(), rows: z.number(), durationMs: z.number() });
 export type Drilled = z.infer<typeof drilledSchema>;
 
+export const describeCounts = ({ tables, rows }: Drilled): string =>
+  tables > 0 ? `${rows} rows in ${tables} tables` : `${rows} keys`;
+
 /** What the last look at a backup's content found; beside the manifest, as `<artifact>.verify.json`. */
 const verdictSchema = z.object({
   dbstash: z.literal(1),

@@ -32,3 +32,7 @@ export interface Report {
   /** The first cause, in a sentence; undefined unless failed, skipped or interrupted. */
   readonly error: string | undefined;
 }
+
+/** As rclone writes it, on each remote that has it. */
+export const pathsOf = ({ remotes, artifact }: Pick<StoredBackup, 'remotes' | 'artifact'>): readonly string[] =>
+  remotes.map((title) => (/[:/]$/.test(title) ? title + artifact : `${title}/${artifact}`));

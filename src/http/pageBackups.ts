@@ -1,4 +1,4 @@
-import type { Drilled, Verdict } from '../core/manifest.ts';
+import { describeCounts, type Verdict } from '../core/manifest.ts';
 import { formatBytes, formatDuration } from '../core/units.ts';
 import { renderChart } from './chart.ts';
 import type { Copy, Entry, History } from './history.ts';
@@ -125,14 +125,11 @@ function renderProof({ calendar }: View, verdict: Verdict | undefined): Html {
   const when = calendar.relative(new Date(verdict.at));
   const { drill } = verdict;
   const took =
-    drill && html`<p class="muted">a restore took ${formatDuration(drill.durationMs)} (${countRows(drill)})</p>`;
+    drill && html`<p class="muted">a restore took ${formatDuration(drill.durationMs)} (${describeCounts(drill)})</p>`;
   if (verdict.ok)
     return html`${mark('good', 'proven')} ${when}<p class="muted">${verdict.reason ?? PROOFS[verdict.level]}</p>${took}`;
   return html`${mark('bad', 'failed')} ${when}<p><bdi>${verdict.reason ?? ''}</bdi></p>`;
 }
-
-const countRows = ({ tables, rows }: Drilled): string =>
-  tables > 0 ? `${rows} rows in ${tables} tables` : `${rows} keys`;
 
 function renderCharts({ calendar }: View, { entries, database }: History, index: number): Html | undefined {
   const shown = entries

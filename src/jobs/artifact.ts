@@ -1,7 +1,9 @@
 import type { Command } from '../core/command.ts';
-import { DumpError, describeError, RemoteError, VerifyError } from '../core/errors.ts';
+import { ConfigError, DumpError, describeError, RemoteError, VerifyError } from '../core/errors.ts';
 import { VERDICT_SUFFIX, type Verdict } from '../core/manifest.ts';
 import { formatBytes } from '../core/units.ts';
+import type { Engine } from '../engines/engine.ts';
+import { engines } from '../engines/index.ts';
 import { createDigest } from '../pipeline/digest.ts';
 import { type Producer, relay, type Stage } from '../pipeline/relay.ts';
 import { type Child, stopChild } from '../process/child.ts';
@@ -16,6 +18,13 @@ export interface Reading {
   readonly session: Session;
   readonly scratch: Scratch;
   readonly backup: Backup;
+}
+
+/** A manifest may come from a newer version. Throws `ConfigError`. */
+export function engineOf({ manifest, path }: Backup): Engine {
+  const engine = Object.values(engines).find(({ name }) => name === manifest.engine);
+  if (!engine) throw new ConfigError(`${path} is a backup of ${manifest.engine}, which this version does not know`);
+  return engine;
 }
 
 /** Looked at first: reading a name that is not there gives nothing, and no error. */

@@ -1,3 +1,4 @@
+import { pause } from '../core/clock.ts';
 import { describeError, TimeoutError } from '../core/errors.ts';
 import { formatDuration } from '../core/units.ts';
 import { engines } from '../engines/index.ts';
@@ -28,7 +29,7 @@ export async function awaitDatabase(host: Host): Promise<void> {
     if (clock.now().getTime() >= until) return;
     if (!isTold) logger.info(`waits for the database, ${formatDuration(LONGEST_MS)} at most: ${fault}`);
     isTold = true;
-    await pause(host, PAUSE_MS);
+    await pause(host.clock, PAUSE_MS, host.signal);
   }
 }
 
@@ -53,17 +54,4 @@ async function inspect(host: Host, scratch: Scratch, signal: AbortSignal): Promi
   await using tunnel = await openTunnel(ssh, connection, signal);
   const question = engines[connection.engine].inspect(tunnel.reach(connection));
   await ask(host, scratch, question, AbortSignal.any([signal, tunnel.lost]));
-}
-
-/** Ends early, and never rejects, when the process has to end. */
-export function pause({ clock, signal }: Pick<Host, 'clock' | 'signal'>, ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    const end = () => {
-      clock.clearTimeout(timer);
-      signal.removeEventListener('abort', end);
-      resolve();
-    };
-    const timer = clock.setTimeout(end, ms);
-    signal.addEventListener('abort', end, { once: true });
-  });
 }

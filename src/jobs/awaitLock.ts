@@ -1,6 +1,6 @@
+import { pause } from '../core/clock.ts';
 import { isSeriesLocked } from '../lock.ts';
 import { STALE_MS } from '../process/lease.ts';
-import { pause } from './awaitDatabase.ts';
 import { lockName } from './run.ts';
 import type { Host } from './session.ts';
 
@@ -16,6 +16,6 @@ export async function awaitLock(host: Host): Promise<void> {
   const isHeld = () => config.useLock && isSeriesLocked(config.tempDir, lockName(host));
   for (let isTold = false; !signal.aborted && clock.now().getTime() < until && (await isHeld()); isTold = true) {
     if (!isTold) logger.info('waits for the lock of the series, which a process that was killed may have left');
-    await pause(host, PAUSE_MS);
+    await pause(clock, PAUSE_MS, signal);
   }
 }

@@ -1,15 +1,13 @@
 import type { Command } from '../core/command.ts';
-import { ConfigError, DumpError, describeError, VerifyError } from '../core/errors.ts';
-import { formatBytes } from '../core/units.ts';
+import { DumpError, describeError, VerifyError } from '../core/errors.ts';
 import type { CheckPlan } from '../engines/engine.ts';
-import { engines } from '../engines/index.ts';
 import { watchCompleteness } from '../pipeline/completeness.ts';
 import { planDecoding } from '../pipeline/filters.ts';
 import type { Producer } from '../pipeline/relay.ts';
-import { expectSound, expectStored, expectThere, expectWhole, pass, type Reading } from './artifact.ts';
+import { engineOf, expectStored, expectThere, expectWhole, pass, type Reading } from './artifact.ts';
 import { isOwnFault } from './blame.ts';
-import { fetchFolder } from './fetch.ts';
-import { tryIdentity } from './identity.ts';
+import { expectRoom, fetchFolder } from './fetch.ts';
+import { expectOpen } from './identity.ts';
 import { followReading } from './progress.ts';
 import { runTool } from './session.ts';
 
@@ -30,18 +28,13 @@ export async function expectReadable(reading: Reading): Promise<string | undefin
   const { session, backup } = reading;
   const { manifest, path } = backup;
   const { identity } = session.host.config;
-  const engine = Object.values(engines).find(({ name }) => name === manifest.engine);
-  if (!engine) throw new ConfigError(`${path} is a backup of ${manifest.engine}, which this version does not know`);
+  const engine = engineOf(backup);
   await expectThere(reading);
   if (manifest.encryption !== null && identity.length === 0) {
     await expectWhole(reading);
     return UNDECRYPTED;
   }
-  const refusal = await tryIdentity(session, reading.scratch, backup);
-  if (refusal !== undefined) {
-    await expectSound(reading);
-    throw new ConfigError(`${path} cannot be decrypted: ${refusal}`);
-  }
+  await expectOpen(reading);
   try {
     await readThrough(reading, engine.planCheck({ ...manifest, facts: manifest.target }));
   } catch (error) {
@@ -58,7 +51,7 @@ async function readThrough(reading: Reading, plan: CheckPlan): Promise<void> {
   const { session, scratch, backup } = reading;
   const { host } = session;
   const { manifest, path } = backup;
-  if (plan.needsRoom) await expectRoom(reading);
+  if (plan.needsRoom) await expectRoom(reading, `to look at ${path} takes`);
   let left = plan.commands;
   if (!(await fetchFolder(reading))) {
     const [first = CAT, ...rest] = plan.commands;
@@ -89,12 +82,4 @@ function watchDump({ marks, examine }: CheckPlan, path: string): Pick<Producer, 
       return undefined;
     },
   };
-}
-
-async function expectRoom({ scratch, backup: { path, manifest } }: Reading): Promise<void> {
-  const free = await scratch.freeBytes();
-  if (free >= manifest.dumpBytes) return;
-  throw new ConfigError(
-    `BACKUP_TEMP_DIR: ${formatBytes(free)} are free in ${scratch.path}, to look at ${path} takes ${formatBytes(manifest.dumpBytes)}: give it room, or name another folder`,
-  );
 }

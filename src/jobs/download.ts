@@ -11,7 +11,7 @@ import { expectSound, expectThere, pass, type Reading } from './artifact.ts';
 import { readCatalogs } from './catalogs.ts';
 import { chooseBackups } from './choose.ts';
 import { copyFolder } from './fetch.ts';
-import { tryIdentity } from './identity.ts';
+import { expectOpen } from './identity.ts';
 import { followReading } from './progress.ts';
 import { at, type Session } from './session.ts';
 
@@ -64,7 +64,7 @@ async function downloadFrom(session: Session, backup: Backup, options: DownloadO
   const reading = { session, scratch, backup };
   try {
     await expectThere(reading);
-    if (options.decode) await expectOpen(reading);
+    if (options.decode) await expectDecodable(reading);
     await begin(partial, backup.manifest.files !== undefined);
     try {
       if (backup.manifest.files) await fetchFiles(reading, partial);
@@ -136,17 +136,14 @@ async function fetchFile(reading: Reading, to: string, decode: boolean): Promise
   }
 }
 
-async function expectOpen(reading: Reading): Promise<void> {
+async function expectDecodable(reading: Reading): Promise<void> {
   const { manifest, path } = reading.backup;
   try {
     planDecoding(manifest, reading.session.host.config.identity);
   } catch (error) {
     throw new ConfigError(`${path} ${describeError(error)}`);
   }
-  const problem = await tryIdentity(reading.session, reading.scratch, reading.backup);
-  if (problem === undefined) return;
-  await expectSound(reading);
-  throw new ConfigError(`${reading.backup.path} cannot be decrypted: ${problem}`);
+  await expectOpen(reading);
 }
 
 async function fetchFiles(reading: Reading, to: string): Promise<void> {

@@ -8,7 +8,7 @@ import type { Drilled } from '../core/manifest.ts';
 import type { Drill, Engine } from '../engines/engine.ts';
 import { engines } from '../engines/index.ts';
 import { planDecoding } from '../pipeline/filters.ts';
-import { expectSound, expectStored, pass, type Reading } from './artifact.ts';
+import { engineOf, expectSound, expectStored, pass, type Reading } from './artifact.ts';
 import { isOwnFault } from './blame.ts';
 import { countKeys, expectRoomToCopy } from './keyCopy.ts';
 import { followReading } from './progress.ts';
@@ -26,16 +26,16 @@ export const canDrill = ({ backup: { manifest } }: Reading): boolean => manifest
  * where it cannot be restored; any other error is none of the backup's.
  */
 export async function drill(reading: Reading): Promise<Drilled> {
-  const engine = engineOf(reading);
+  const engine = chooseEngine(reading);
   const { clock } = reading.session.host;
   const startedMs = clock.now().getTime();
   const counts = engine.drill ? await restoreAside(reading, engine.drill) : await loadAside(reading, engine);
   return { ...counts, durationMs: clock.now().getTime() - startedMs };
 }
 
-function engineOf({ backup: { manifest, path } }: Reading): Engine {
-  const engine = Object.values(engines).find(({ name }) => name === manifest.engine);
-  if (!engine) throw new ConfigError(`${path} is a backup of ${manifest.engine}, which this version does not know`);
+function chooseEngine({ backup }: Reading): Engine {
+  const { manifest, path } = backup;
+  const engine = engineOf(backup);
   if (manifest.engine === 'mongo' && manifest.database === 'all')
     throw new ConfigError(
       `${path} is of a whole server, which a drill cannot restore aside; right is the level content`,

@@ -20,18 +20,19 @@ export async function fetchFolder(reading: Reading): Promise<boolean> {
   if (mode !== 'tar' && mode !== 'directory') return false;
   const folder = folderOf(reading.scratch.path);
   using progress = followReading(host, manifest);
-  await expectRoom(reading);
+  await expectRoom(reading, `${reading.backup.path} needs`);
   await mkdir(folder, { mode: 0o700 });
   if (mode === 'directory') await copyFolder(reading, folder, progress);
   else await pass(reading, [...planDecoding(manifest, host.config.identity), UNTAR], { progress });
   return true;
 }
 
-async function expectRoom({ scratch, backup: { path, manifest } }: Reading): Promise<void> {
+/** `what` needs the room of a dump. Throws `ConfigError`. */
+export async function expectRoom({ scratch, backup: { manifest } }: Reading, what: string): Promise<void> {
   const free = await scratch.freeBytes();
   if (free >= manifest.dumpBytes) return;
   throw new ConfigError(
-    `BACKUP_TEMP_DIR: ${formatBytes(free)} are free in ${scratch.path}, ${path} needs ${formatBytes(manifest.dumpBytes)}: give it room, or name another folder`,
+    `BACKUP_TEMP_DIR: ${formatBytes(free)} are free in ${scratch.path}, ${what} ${formatBytes(manifest.dumpBytes)}: give it room, or name another folder`,
   );
 }
 

@@ -1,5 +1,5 @@
 import { TimeoutError } from '../core/errors.ts';
-import type { Report, StoredBackup } from '../core/report.ts';
+import { pathsOf, type Report, type StoredBackup } from '../core/report.ts';
 import { type Hook, runHook } from '../hooks.ts';
 import type { Logger } from '../logger.ts';
 import type { Host } from './session.ts';
@@ -80,7 +80,7 @@ function describeReport(host: Host, report: Report): Facts {
       backups.length > 0 && { DBSTASH_DATABASE: lines(({ database }) => database) }),
     DBSTASH_STATUS: outcome === 'succeeded' || outcome === 'warning' ? 'success' : 'failure',
     DBSTASH_OUTCOME: outcome,
-    DBSTASH_FILE: lines(pathOf),
+    DBSTASH_FILE: lines((backup) => pathsOf(backup)[0] ?? ''),
     DBSTASH_BYTES: lines(({ bytes }) => bytes),
     DBSTASH_DURATION: String(Math.round(durationMs / 1000)),
     // Environments hold no NUL.
@@ -100,9 +100,4 @@ function fitLines(lines: readonly (string | number)[]): string {
       return room >= 0;
     })
     .join('\n');
-}
-
-/** As rclone writes it. */
-function pathOf({ remotes: [title = ''], artifact }: StoredBackup): string {
-  return title.endsWith(':') || title.endsWith('/') ? title + artifact : `${title}/${artifact}`;
 }

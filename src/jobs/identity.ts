@@ -1,7 +1,9 @@
+import { ConfigError } from '../core/errors.ts';
 import { planDecryption } from '../pipeline/filters.ts';
 import { type Child, hasSucceeded, stopChild } from '../process/child.ts';
 import type { Scratch } from '../process/scratch.ts';
 import type { Backup } from '../remote/catalog.ts';
+import { expectSound, type Reading } from './artifact.ts';
 import { giveUp, limitOf } from './patience.ts';
 import { type Session, startTool } from './session.ts';
 
@@ -9,7 +11,7 @@ import { type Session, startTool } from './session.ts';
 const HEAD_BYTES = 256 * 1024;
 
 /** Decrypts the beginning of a backup that is encrypted. Returns why that does not work; undefined where it does. */
-export async function tryIdentity(session: Session, scratch: Scratch, backup: Backup): Promise<string | undefined> {
+async function tryIdentity(session: Session, scratch: Scratch, backup: Backup): Promise<string | undefined> {
   const { host, remote } = session;
   if (backup.manifest.encryption === null) return undefined;
   return await giveUp(remote.title, limitOf(host), (signal) => decryptHead(session, scratch, backup, signal));
@@ -62,4 +64,13 @@ async function readHead({ stdout }: Child): Promise<Buffer> {
     // What did not come is missed by the reader.
   }
   return Buffer.concat(chunks);
+}
+
+/** Throws `ConfigError`, whose sentence ends in `note`, where a backup cannot be decrypted; `VerifyError` where its damage looks like that. */
+export async function expectOpen(reading: Reading, note = ''): Promise<void> {
+  const { session, scratch, backup } = reading;
+  const problem = await tryIdentity(session, scratch, backup);
+  if (problem === undefined) return;
+  await expectSound(reading);
+  throw new ConfigError(`${backup.path} cannot be decrypted: ${problem}${note}`);
 }

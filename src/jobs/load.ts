@@ -1,13 +1,13 @@
 import type { Command } from '../core/command.ts';
 import { nameOf } from '../core/connection.ts';
-import { ConfigError, DbstashError, DumpError, describeError } from '../core/errors.ts';
+import { DbstashError, DumpError, describeError } from '../core/errors.ts';
 import type { RestorePlan, Target } from '../engines/engine.ts';
 import { planDecoding } from '../pipeline/filters.ts';
 import { type Producer, relay, type Stage } from '../pipeline/relay.ts';
 import { type Child, stopChild } from '../process/child.ts';
 import { expectSound, expectThere, expectWhole, pass } from './artifact.ts';
 import { fetchFolder } from './fetch.ts';
-import { tryIdentity } from './identity.ts';
+import { expectOpen } from './identity.ts';
 import { copyKeys, expectRoomToCopy } from './keyCopy.ts';
 import { followReading, type Progress } from './progress.ts';
 import { type Task, understand } from './restoreTask.ts';
@@ -21,7 +21,8 @@ export async function load(task: Task, target: Target): Promise<void> {
   const database = nameOf(options.connection);
   const plan = planRestore(task, target);
   await expectThere(task);
-  await expectOpen(task);
+  // A wrong identity is found out before the target is touched.
+  await expectOpen(task, '; the target was not touched');
   for (const warning of plan.warnings ?? []) host.logger.warn(warning);
   if (plan.swap) await warnOfLeftovers(session, plan.swap);
   if (plan.copy) await expectRoomToCopy(scratch, task.backup);
@@ -102,15 +103,6 @@ function explain(error: unknown, outcome: string): DbstashError {
   if (!(error instanceof DbstashError)) return new DumpError(`${describeError(error)} (${outcome})`, { cause: error });
   error.message = `${error.message} (${outcome})`;
   return error;
-}
-
-/** A wrong identity is found out before the target is touched; so is a backup whose damage looks like one. */
-async function expectOpen(task: Task): Promise<void> {
-  const { session, scratch, backup } = task;
-  const problem = await tryIdentity(session, scratch, backup);
-  if (problem === undefined) return;
-  await expectSound(task);
-  throw new ConfigError(`${backup.path} cannot be decrypted: ${problem}; the target was not touched`);
 }
 
 /** From the remote through what undoes the compression into the client, whose input ends only when all of it matched. */

@@ -1,5 +1,5 @@
 import type { Config } from '../config/config.ts';
-import type { Connection } from '../core/connection.ts';
+import { addressOf, type Connection } from '../core/connection.ts';
 import { createState, noteNotificationFailures, noteTime } from '../core/memory.ts';
 import type { RetentionPolicy } from '../core/retention.ts';
 import type { Facts, State } from '../core/state.ts';
@@ -73,8 +73,7 @@ function listExpected(config: Config): Facts['expected'] {
 
 function describeServer({ engine, hosts, database, isSrv }: Connection): string {
   if (engine === 'sqlite') return database;
-  const bracketed = (host: string) => (host.includes(':') ? `[${host}]` : host);
-  return hosts.map(({ host, port }) => (isSrv ? host : `${bracketed(host)}:${port}`)).join(',');
+  return hosts.map(({ host, port }) => (isSrv ? host : addressOf({ host, port }))).join(',');
 }
 
 function describeCompression({ compress }: Config): string | undefined {

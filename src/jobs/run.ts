@@ -1,5 +1,5 @@
 import { createId } from '../core/backupId.ts';
-import type { Clock } from '../core/clock.ts';
+import { type Clock, pause } from '../core/clock.ts';
 import { DbstashError, describeError, isWorthRetrying, TimeoutError } from '../core/errors.ts';
 import type { Report, StoredBackup } from '../core/report.ts';
 import { formatDuration } from '../core/units.ts';
@@ -136,9 +136,9 @@ async function attemptAll(start: RunStart, said: Warning[]): Promise<void> {
       const waitMs = Math.min(MAX_RETRY_MS, RETRY_MS * 2 ** tries);
       const which = retries === 1 ? '' : ` (try ${tries + 1} of ${retries} more)`;
       logger.warn(`to be tried again in ${formatDuration(waitMs)}${which}: ${describeError(error)}`);
-      await pause(host.clock, waitMs, over).catch((end: unknown) => {
-        throw host.signal.aborted ? end : new DbstashError(describeError(end), { cause: error });
-      });
+      await pause(host.clock, waitMs, over);
+      if (over.aborted)
+        throw host.signal.aborted ? over.reason : new DbstashError(describeError(over.reason), { cause: error });
     }
   }
 }
@@ -147,22 +147,6 @@ async function attemptAll(start: RunStart, said: Warning[]): Promise<void> {
 function forgetFailed({ done }: RunStart, said: Warning[], before: { said: number; done: number }): void {
   const isKept = ({ series }: Warning) => (series === undefined ? done.size > before.done : done.has(series));
   said.push(...said.splice(before.said).filter(isKept));
-}
-
-/** Rejects with the signal's reason when it fires. */
-function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const abort = () => {
-      clock.clearTimeout(timer);
-      reject(signal.reason);
-    };
-    const timer = clock.setTimeout(() => {
-      signal.removeEventListener('abort', abort);
-      resolve();
-    }, ms);
-    if (signal.aborted) abort();
-    else signal.addEventListener('abort', abort, { once: true });
-  });
 }
 
 /** A signal that fires after `ms`; never, where that is 0. */

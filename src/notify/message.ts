@@ -1,6 +1,7 @@
 import type { Config } from '../config/config.ts';
+import { addressOf } from '../core/connection.ts';
 import type { Redactor } from '../core/redact.ts';
-import type { Outcome, Report, StoredBackup } from '../core/report.ts';
+import { type Outcome, pathsOf, type Report, type StoredBackup } from '../core/report.ts';
 import { formatBytes, formatDuration } from '../core/units.ts';
 import { engines } from '../engines/index.ts';
 import { plainLine, plainText } from './text.ts';
@@ -84,13 +85,9 @@ export function createTestMessage(origin: Origin): Message {
 
 export const isGood = (outcome: Outcome): boolean => outcome === 'succeeded' || outcome === 'warning';
 
-/** As rclone writes it, on each remote that has it. */
-export const pathsOf = ({ remotes, artifact }: Pick<StoredBackup, 'remotes' | 'artifact'>): readonly string[] =>
-  remotes.map((title) => (/[:/]$/.test(title) ? title + artifact : `${title}/${artifact}`));
-
 function describePlace({ config, redact, hostname, version }: Origin): Place {
   const { engine, hosts, database } = config.connection;
-  const server = hosts.map(({ host, port }) => `${host.includes(':') ? `[${host}]` : host}:${port}`).join(',');
+  const server = hosts.map(addressOf).join(',');
   return {
     engine,
     engineTitle: engines[engine].title,

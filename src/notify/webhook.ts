@@ -1,5 +1,6 @@
+import { pathsOf } from '../core/report.ts';
 import type { Format } from './channel.ts';
-import { type Message, pathsOf } from './message.ts';
+import type { Message } from './message.ts';
 
 /** Of what is sent: it changes where a field goes or means something else, not where one comes. */
 const VERSION = 1;

@@ -2,9 +2,9 @@ import { createServer, type Server, type Socket } from 'node:net';
 import type { Client, ClientChannel } from 'ssh2';
 import type { SshConfig } from '../config/ssh.ts';
 import type { Host } from '../core/connection.ts';
+import { addressOf } from '../core/connection.ts';
 import { type DbstashError, DumpError } from '../core/errors.ts';
 import { isOwnPeer } from '../process/peer.ts';
-import { titleOf } from './login.ts';
 
 export const LOCAL = '127.0.0.1';
 
@@ -78,8 +78,8 @@ function openChannel(forward: Forward, index: number): Promise<ClientChannel | u
 }
 
 function explainUnreachable({ ssh, targets, unreachable }: Forward): DumpError {
-  const places = targets.map((target, index) => `${titleOf(target)} (${unreachable.get(index)})`);
-  return new DumpError(`the SSH server ${titleOf(ssh)} cannot reach the database at ${places.join(', ')}`);
+  const places = targets.map((target, index) => `${addressOf(target)} (${unreachable.get(index)})`);
+  return new DumpError(`the SSH server ${addressOf(ssh)} cannot reach the database at ${places.join(', ')}`);
 }
 
 function join(socket: Socket, channel: ClientChannel): void {

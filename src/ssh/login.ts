@@ -1,14 +1,12 @@
 import type { Client } from 'ssh2';
 import type { SshConfig } from '../config/ssh.ts';
-import type { Host } from '../core/connection.ts';
+import { addressOf } from '../core/connection.ts';
 import { ConfigError, type DbstashError, DumpError } from '../core/errors.ts';
 import { describeHostKey, judgeHostKey, type KeyVerdict, knownName, knownTypes } from '../core/knownHosts.ts';
 
 export const READY_MS = 20_000;
 /** A connection that is dead without a word is noticed after three of them. */
 const KEEPALIVE_MS = 15_000;
-
-export const titleOf = ({ host, port }: Host): string => `${host.includes(':') ? `[${host}]` : host}:${port}`;
 
 /** Logs in to a server that shows a known key. Throws `ConfigError` for that and for our own key, else `DumpError`. */
 export async function connect(ssh: SshConfig, signal: AbortSignal): Promise<Client> {
@@ -25,7 +23,9 @@ export async function connect(ssh: SshConfig, signal: AbortSignal): Promise<Clie
   const abort = () => reject(signal.reason);
   signal.addEventListener('abort', abort, { once: true });
   client.once('ready', resolve).on('error', (error) => reject(refusal ?? explain(ssh, error)));
-  client.once('close', () => reject(refusal ?? new DumpError(`the SSH server ${titleOf(ssh)} closed the connection`)));
+  client.once('close', () =>
+    reject(refusal ?? new DumpError(`the SSH server ${addressOf(ssh)} closed the connection`)),
+  );
   try {
     client.connect({
       host: ssh.host,
@@ -89,7 +89,7 @@ function judge(ssh: SshConfig, key: Buffer): ConfigError | undefined {
 }
 
 function explain(ssh: SshConfig, error: Error & { level?: string }): DbstashError {
-  const title = titleOf(ssh);
+  const title = addressOf(ssh);
   if (error.level === 'client-authentication')
     return new DumpError(
       `the SSH server ${title} does not let ${ssh.user} in with SSH_KEY: is its public key in authorized_keys there?`,

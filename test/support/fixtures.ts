@@ -1,9 +1,11 @@
 import { execFileSync } from 'node:child_process';
 import { delimiter, dirname, join } from 'node:path';
+import { describe } from 'vitest';
 import type { EngineName } from '../../src/core/connection.ts';
 import { describeDatabase, startMongoJava } from './mongo.ts';
 import { fillDatabase } from './mongoContent.ts';
-import { type MysqlServer, startMariadb, startMysql } from './mysql.ts';
+import { findMysql, type MysqlServer, startMariadb, startMysql } from './mysql.ts';
+import { describeWith } from './need.ts';
 import { startPostgres } from './postgres.ts';
 import { contentOf, startRedis } from './redis.ts';
 import type { Scratch } from './scratch.ts';
@@ -120,4 +122,12 @@ async function makeFile(scratch: Scratch): Promise<Fixture> {
     content: async (name = 'source') => run(at(name), '.dump'),
     [Symbol.asyncDispose]: async () => {},
   };
+}
+
+/** Tests that need an engine's fixture, and further programs. Debian's programs of MySQL's names are MariaDB's. */
+export function describeEngine(name: EngineName, tools: readonly string[], title: string, tests: () => void): void {
+  if (name === 'mysql' && findMysql() === undefined) {
+    console.warn(`SKIPPED "${title}": MySQL's own programs are missing (sh .ci/prepare test says how to get them)`);
+    describe.skip(title, tests);
+  } else describeWith([...FIXTURE_TOOLS[name], ...tools], title, tests);
 }
