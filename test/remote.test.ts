@@ -116,6 +116,24 @@ for (const tool of RCLONES) {
       expect(s3.objects().has(`dashes-${tool}/a.txt`)).toBe(true);
     });
 
+    it('a configuration that another rclone is just saving is read again', async () => {
+      const configPath = join(scratch.path, `saved-${tool}.conf`);
+      const folder = join(scratch.path, `saved-${tool}`);
+      writeFileSync(configPath, `[mine]\ntype = alias\nremote = ${folder}\n`);
+      // What rclone says and does where it finds no configuration: `config dump` takes it for an empty one.
+      const missed = `echo '2026/11/21 20:10:53 NOTICE: Config file "${configPath}" not found - using defaults' >&2`;
+      const missing = (verb: string) =>
+        `if [ "$1" = ${verb} ] && mkdir ${configPath}.${verb}; then ${missed}; [ $1 = config ] && echo {} && exit; exit 1; fi`;
+      for (const verb of ['backend', 'config', 'lsjson']) {
+        const path = fakeTools(scratch, { rclone: `${missing(verb)}\nexec ${requireTool(tool)} "$@"` });
+        const env = { PATH: `${path}:${process.env.PATH}` };
+        const remote = await open('mine:', { tool, configPath, env });
+        expect(remote.backend.types).toEqual(['alias', 'local']);
+        expect(await remote.stat('nothing', forever)).toBeUndefined();
+        expect(existsSync(`${configPath}.${verb}`)).toBe(true);
+      }
+    });
+
     it.each(REMOTE_KINDS)('F21: several may remove the same objects of %s at once', async (kind) => {
       await using server = await startRemote(kind);
       const remotes = await Promise.all([1, 2, 3].map(() => open(server.remote, { tool, env: { ...server.env } })));

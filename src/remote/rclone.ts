@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from '../core/command.ts';
 import { RemoteError } from '../core/errors.ts';
 import { type Child, describeExit, type Exit, hasSucceeded, spawnChild } from '../process/child.ts';
@@ -34,6 +36,8 @@ const OLDEST = [1, 60] as const;
 const EXIT_DIRECTORY_MISSING = 3;
 const EXIT_FILE_MISSING = 4;
 
+const NO_CONFIG = /Config file .* not found - using defaults/;
+
 export function createRclone(options: RcloneOptions): Rclone {
   const commandOf = (call: Call): Command => ({
     file: 'rclone',
@@ -51,14 +55,27 @@ export function createRclone(options: RcloneOptions): Rclone {
   });
   return {
     describe: commandOf,
-    run: (call, signal, onStderr) =>
-      runCommand(commandOf(call), { env: options.env, signal, ...(onStderr === undefined ? {} : { onStderr }) }),
+    run: async (call, signal, onStderr) => {
+      const once = () =>
+        runCommand(commandOf(call), { env: options.env, signal, ...(onStderr === undefined ? {} : { onStderr }) });
+      const output = await once();
+      if (!hasMissedConfig(call, output) || !existsSync(options.configPath ?? '')) return output;
+      await sleep(100, undefined, { signal }).catch(() => {});
+      return once();
+    },
     start: (call, onStderr) => {
       const child = spawnChild(commandOf(call), { env: options.env, ...(onStderr === undefined ? {} : { onStderr }) });
       return { ...child, stderrTail: () => cleanLog(child.stderrTail()) };
     },
   };
 }
+
+/**
+ * Whether rclone came between the two renames by which another rclone saves the configuration (a token, or what it has
+ * found out about an SFTP server), and saw none.
+ */
+const hasMissedConfig = ({ verb }: Call, { exit, stderr }: Output): boolean =>
+  NO_CONFIG.test(stderr) && (!hasSucceeded(exit) || verb[0] === 'config');
 
 /** Asks rclone for its version, "1.75.1". Throws `RemoteError` if it is missing or too old. */
 export async function readRcloneVersion(rclone: Rclone, signal: AbortSignal): Promise<string> {
@@ -98,7 +115,7 @@ function messageOf(line: string): string {
     return (object + (entry.msg ?? '')).trim();
   }
   // That there is no configuration file explains nothing: most remotes here come from the environment.
-  if (/NOTICE: Config file .* not found - using defaults/.test(line)) return '';
+  if (NO_CONFIG.test(line)) return '';
   return line.replace(/^\d{4}\/\d\d\/\d\d \d\d:\d\d:\d\d /, '').trim();
 }
 
