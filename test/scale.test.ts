@@ -235,6 +235,20 @@ ${script.replaceAll(/\breal\b/g, 'real "$@"')}`;
     60_000,
   );
 
+  it.each(['cut', 'partial', 'empty'] as const)(
+    'F12: what a second, %s listing of S3 does not show is asked for by its name, and not taken for gone',
+    async (listing) => {
+      await using remote = await startRemote('s3');
+      await seedHours(remote, 150);
+      const fault = remote.s3?.fault({ operation: ['ListObjects', 'ListObjectsV2'], listing, after: 1 });
+      const env = envFor(remote, { RCLONE_LOW_LEVEL_RETRIES: '1' });
+      const { stdout } = await run(['list', '--json'], env);
+      expect(fault?.hits).toBeGreaterThan(0);
+      expect(statesOf(stdout)).toEqual(Array.from({ length: 150 }, (_, index) => `good ${nameOf(index + 1)}`));
+    },
+    120_000,
+  );
+
   it('F12: where nothing can be read, nothing is pruned, and list fails', async () => {
     await using remote = await startRemote('local');
     await seedHours(remote, 5);

@@ -107,11 +107,12 @@ const FLAGS = [
   '--local-no-check-updated',
 ];
 
-/** Of how many objects that are there one must be wanted, for a listing to take less time than asking for each. */
-const WORTH_LISTING = 32;
+/** So many objects of a listing take as long as asking for one by its name; and with few it does not matter. */
+const LISTED_AS_SOON = 32;
+const MANY = 100;
 const AT_ONCE = 64;
 
-/** Reads by way of local files of the same names. */
+/** Reads by way of local files of the same names. Only what was asked for by its name and is not there is gone. */
 async function readCopies(
   site: Site,
   { paths, listing }: Wanted,
@@ -119,27 +120,49 @@ async function readCopies(
   signal: AbortSignal,
   take: Take,
 ): Promise<RemoteError | undefined> {
+  const isMost = listing !== undefined && paths.length >= MANY && paths.length * LISTED_AS_SOON > listing.size;
+  const ways = isMost ? ['--fast-list', '--no-traverse'] : ['--no-traverse'];
+  let left = paths;
+  let failure: RemoteError | undefined;
+  for (const way of ways) {
+    if (left.length === 0) return undefined;
+    const copied = join(folder, `objects${way}`);
+    failure = await copy(site, left, way, folder, copied, signal);
+    left = await takeFiles(left, copied, take);
+  }
+  return failure;
+}
+
+async function copy(
+  { rclone, location, backend }: Site,
+  paths: readonly string[],
+  way: string,
+  folder: string,
+  target: string,
+  signal: AbortSignal,
+): Promise<RemoteError | undefined> {
   const names = join(folder, 'names');
-  const target = join(folder, 'objects');
   await writeFile(names, paths.join('\n'), { mode: 0o600 });
-  const isMost = listing !== undefined && paths.length * WORTH_LISTING > listing.size;
-  const flags = [
-    '--files-from-raw',
-    names,
-    isMost ? '--fast-list' : '--no-traverse',
-    '--no-check-dest',
-    '--local-no-set-modtime',
-    // Storages of objects take many at once; servers with a login for each connection do not.
-    `--transfers=${site.backend.parts ? 32 : 16}`,
-    ...FLAGS,
-  ];
-  const output = await site.rclone.run({ verb: ['copy'], flags, paths: [site.location.path, target] }, signal);
+  // Storages of objects take many at once; servers with a login for each connection do not.
+  const transfers = backend.parts ? 32 : 16;
+  const own = ['--files-from-raw', names, way, '--no-check-dest', '--local-no-set-modtime', `--transfers=${transfers}`];
+  const call = { verb: ['copy'], flags: [...own, ...FLAGS], paths: [location.path, target] };
+  const output = await rclone.run(call, signal);
+  return hasSucceeded(output.exit) ? undefined : rcloneError(`copy ${location.title}`, output.exit, output.stderr);
+}
+
+/** Returns those that are not there. */
+async function takeFiles(paths: readonly string[], folder: string, take: Take): Promise<readonly string[]> {
+  const left: string[] = [];
   for (let from = 0; from < paths.length; from += AT_ONCE) {
     const some = paths.slice(from, from + AT_ONCE);
-    const texts = await Promise.all(some.map((path) => readFile(join(target, path), 'utf8').catch(() => undefined)));
-    for (const [index, text] of texts.entries()) if (text !== undefined) take(some[index]!, text, true);
+    const texts = await Promise.all(some.map((path) => readFile(join(folder, path), 'utf8').catch(() => undefined)));
+    for (const [index, text] of texts.entries()) {
+      if (text === undefined) left.push(some[index]!);
+      else take(some[index]!, text, true);
+    }
   }
-  return hasSucceeded(output.exit) ? undefined : rcloneError(`copy ${site.location.title}`, output.exit, output.stderr);
+  return left;
 }
 
 /** A private folder below `parent`. */
