@@ -159,6 +159,16 @@ type Row = { state: string; artifact?: string; path?: string };
 const statesOf = (stdout: string): string[] =>
   (JSON.parse(stdout) as Row[]).map(({ state, artifact, path }) => `${state} ${artifact ?? path}`).sort();
 
+/** Prints the files of two backups in each other's place. */
+const swap = (suffix: string, one: number, other: number): string => `
+while read -r name; do
+  case $name in
+  ${nameOf(one)}${suffix}) name=${nameOf(other)}${suffix} ;;
+  ${nameOf(other)}${suffix}) name=${nameOf(one)}${suffix} ;;
+  esac
+  cat "$last/$name"
+done <"$list"`;
+
 describe('what is read of a catalog', () => {
   for (const tool of RCLONES) {
     describeWith([tool], `with ${tool}`, () => {
@@ -202,16 +212,8 @@ describe('what is read of a catalog', () => {
     ['says nothing and fails', 'exit 1'],
     ['begins with a byte of somebody else', 'printf x; real'],
     ['comes in another order', 'tac "$list" | while read -r name; do cat "$last/$name"; done'],
-    [
-      "has verdicts of one size in each other's place",
-      `while read -r name; do
-         case $name in
-         ${nameOf(1)}${VERDICT_SUFFIX}) name=${nameOf(2)}${VERDICT_SUFFIX} ;;
-         ${nameOf(2)}${VERDICT_SUFFIX}) name=${nameOf(1)}${VERDICT_SUFFIX} ;;
-         esac
-         cat "$last/$name"
-       done <"$list"`,
-    ],
+    ["has verdicts of one size in each other's place", swap(VERDICT_SUFFIX, 1, 2)],
+    ["has manifests of one size in each other's place", swap(MANIFEST_SUFFIX, 5, 6)],
   ])(
     'F12: where what rclone prints %s, it is read again by its names',
     async (_, script) => {
