@@ -5,6 +5,7 @@ import { cpus, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { type PostgresServer, startPostgres } from '../test/support/postgres.ts';
 import { scratchFolder } from '../test/support/scratch.ts';
+import { compareCatalogs } from './catalog.ts';
 import {
   BARE_DUMP,
   type Contestant,
@@ -154,6 +155,11 @@ async function run(options: Options): Promise<void> {
     for await (const { title, names, base } of eachEngine(say)) await compareWith(bench, title, names, base, local);
   }
   if (has('empty')) await compareEmpty(bench, { 'local disk': local, S3: s3 });
+  if (has('catalog')) {
+    const { backups, rounds } = options;
+    const catalogs = compareCatalogs({ backups, rounds, path: bench.path, folder: bench.folder, say });
+    for await (const { title, table } of catalogs) print(`### ${title}\n\n${table}`);
+  }
   if (has('relay')) print(`### The relay alone\n\n${await compareRelay(options.bytes, options.rounds)}`);
 }
 

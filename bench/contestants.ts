@@ -14,7 +14,9 @@ export const PLAIN_PIPE = 'pg_dump \\| rclone rcat';
 export const BARE_DUMP = 'pg_dump >/dev/null';
 
 const bundle = join(import.meta.dirname, '../dist/dbstash.js');
-export const BACKUP = `'${process.execPath}' '${bundle}' backup`;
+/** To be followed by a command. */
+export const PROGRAM = `'${process.execPath}' '${bundle}'`;
+export const BACKUP = `${PROGRAM} backup`;
 
 /** `$REMOTE` is where the artifact goes; pg_dump and rclone are told everything else by variables. */
 export const contestants: readonly Contestant[] = [

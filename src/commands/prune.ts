@@ -11,8 +11,8 @@ export async function runPrune(session: Session, { edge, options }: Call): Promi
   const isDryRun = session.host.config.dryRun;
   const parts: Pruned[] = [];
   const failures: unknown[] = [];
-  for (const { place, series } of await listPrunable(session, session.host.signal)) {
-    const pruning = prune(forSeries(at(session, place), series), isDryRun, session.host.signal);
+  for (const { place, series, found } of await listPrunable(session, session.host.signal)) {
+    const pruning = prune(forSeries(at(session, place), series), isDryRun, session.host.signal, found);
     await pruning.then((part) => parts.push(part)).catch((error: unknown) => failures.push(error));
   }
   if (parts.length === 0 && failures.length > 0) throw failures[0];
@@ -32,12 +32,12 @@ export async function runPrune(session: Session, { edge, options }: Call): Promi
   return code;
 }
 
-const describePruned = ({ keep, remove, sweep, removed }: Pruned, isDryRun: boolean): readonly string[][] => [
-  ...keep.map((row) => ['keep', row.backup.path, row.reasons.join(', ')]),
-  ...remove.map((row) => [
-    isDryRun ? 'would go' : removed.includes(row.backup.path) ? 'removed' : 'in use',
-    row.backup.path,
-    row.reasons.join(', '),
-  ]),
-  ...sweep.map((path) => [isDryRun ? 'would go' : 'removed', path, 'left by a run that died over a day ago']),
-];
+function describePruned({ keep, remove, sweep, removed }: Pruned, isDryRun: boolean): readonly string[][] {
+  const gone = new Set(removed);
+  const fate = (path: string) => (isDryRun ? 'would go' : gone.has(path) ? 'removed' : 'in use');
+  return [
+    ...keep.map((row) => ['keep', row.backup.path, row.reasons.join(', ')]),
+    ...remove.map((row) => [fate(row.backup.path), row.backup.path, row.reasons.join(', ')]),
+    ...sweep.map((path) => [isDryRun ? 'would go' : 'removed', path, 'left by a run that died over a day ago']),
+  ];
+}

@@ -64,10 +64,10 @@ export function noteNotificationFailures(state: State, failures: Totals['notific
 
 /** What a look at the content of backups found, each on the remote of that title. */
 export function noteVerdicts(state: State, found: readonly Judged[]): State {
+  const keyOf = (remote: string, artifact: string, id: string) => [remote, artifact, id].join('\n');
+  const all = new Map(found.map((one) => [keyOf(one.remote, one.artifact, one.verdict.id), one]));
   const judge = (title: string, backup: BackupState): BackupState => {
-    const one = found.find(({ remote, artifact, verdict }) => {
-      return remote === title && artifact === backup.artifact && verdict.id === backup.id;
-    });
+    const one = all.get(keyOf(title, backup.artifact, backup.id));
     if (!one) return backup;
     const { verdict } = one;
     return { ...backup, verdict, ...(verdict.ok ? GOOD : { state: 'damaged', reason: verdict.reason ?? undefined }) };

@@ -38,19 +38,16 @@ export function listCatalog(session: Session, catalog: Catalog, all: boolean): r
 export function formatCatalog(session: Session, catalog: Catalog, all: boolean): string {
   const { remote, host } = session;
   const isOwn = (name: string) => ownsSeries(host.config, name);
-  const names = [...new Set(catalog.backups.map(({ manifest }) => manifest.series))].sort(
-    (a, b) => Number(isOwn(b)) - Number(isOwn(a)) || a.localeCompare(b),
-  );
+  const groups = Map.groupBy(catalog.backups, ({ manifest }) => manifest.series);
+  const names = [...groups.keys()].sort((a, b) => Number(isOwn(b)) - Number(isOwn(a)) || a.localeCompare(b));
   const blocks = names.map((name) => {
-    const rows = catalog.backups
-      .filter(({ manifest }) => manifest.series === name)
-      .map(({ manifest, path, state, reason, verdict }) => [
-        state,
-        manifest.startedAt.slice(0, 19).replace('T', ' '),
-        formatAge(host.clock.now().getTime() - Date.parse(manifest.startedAt)),
-        formatBytes(manifest.bytes),
-        path + (reason ? `  (${reason})` : '') + describeProof(verdict, host.clock.now()),
-      ]);
+    const rows = (groups.get(name) ?? []).map(({ manifest, path, state, reason, verdict }) => [
+      state,
+      manifest.startedAt.slice(0, 19).replace('T', ' '),
+      formatAge(host.clock.now().getTime() - Date.parse(manifest.startedAt)),
+      formatBytes(manifest.bytes),
+      path + (reason ? `  (${reason})` : '') + describeProof(verdict, host.clock.now()),
+    ]);
     const note = isOwn(name) ? '' : '  (not of this configuration)';
     return `${printable(name)}${note}\n${formatRows(rows)}`;
   });

@@ -49,23 +49,39 @@ export interface Pruned extends Verdicts {
   readonly removed: readonly string[];
 }
 
+/** A series on a remote, and the catalog that it was found in, if one was read for that. */
+interface Prunable {
+  readonly place: Place;
+  readonly series: string;
+  readonly found: Catalog | undefined;
+}
+
 /** Each series of the configuration on each remote: that of the one database, or all that are there. */
-export async function listPrunable(
-  session: Session,
-  signal: AbortSignal,
-): Promise<readonly { readonly place: Place; readonly series: string }[]> {
+export async function listPrunable(session: Session, signal: AbortSignal): Promise<readonly Prunable[]> {
   const { config } = session.host;
-  if (config.selection.kind === 'one') return session.places.map((place) => ({ place, series: session.series }));
+  if (config.selection.kind === 'one')
+    return session.places.map((place) => ({ place, series: session.series, found: undefined }));
   const found = await readCatalogs(session, signal);
   return found.flatMap(({ place, catalog }) => {
-    const ours = catalog.backups.filter(({ manifest }) => ownsBackup(config, manifest));
-    return [...new Set(ours.map(({ manifest }) => manifest.series))].map((series) => ({ place, series }));
+    const groups = Map.groupBy(catalog.backups, ({ manifest }) => manifest.series);
+    const ours = [...groups].filter(([, backups]) => backups.some(({ manifest }) => ownsBackup(config, manifest)));
+    return ours.map(([series, backups]) => ({ place, series, found: { ...catalog, backups } }));
   });
 }
 
-/** The `prune` command: under the lock of the series, from a fresh listing. Returns what was removed, or would be. */
-export async function prune(session: Session, isDryRun: boolean, signal: AbortSignal): Promise<Pruned> {
+/**
+ * The `prune` command: under the lock of the series, from a fresh listing. `found` is an earlier one, in which nothing may be
+ * found to do. Returns what was removed, or would be.
+ */
+export async function prune(
+  session: Session,
+  isDryRun: boolean,
+  signal: AbortSignal,
+  found?: Catalog,
+): Promise<Pruned> {
   const { config } = session.host;
+  const early = found && planAll(session, found);
+  if (early && (isDryRun || isIdle(early))) return { ...early, removed: [] };
   const lost = new AbortController();
   const lease = config.useLock
     ? await lockSeries(config.tempDir, session.series, (error) => lost.abort(error))
@@ -73,15 +89,8 @@ export async function prune(session: Session, isDryRun: boolean, signal: AbortSi
   try {
     const stop = AbortSignal.any([signal, lost.signal]);
     const catalog = await readInTime(session, session, stop);
-    const other = describeChange(session.series, catalog.backups);
-    expectReadable(catalog);
-    const plan = planPrune(session, catalog);
-    if (other !== undefined) {
-      session.host.logger.warn(`nothing is pruned: ${other}`);
-      return { keep: [...plan.keep, ...plan.remove], remove: [], sweep: [], removed: [] };
-    }
-    const sweep = findDead(session, catalog).flatMap(pathsOf);
-    if (isDryRun) return { ...plan, sweep, removed: [] };
+    const plan = planAll(session, catalog);
+    if (isDryRun || isIdle(plan)) return { ...plan, removed: [] };
     const removed = await removeBackups(session, catalog, plan, stop);
     const swept = await sweepOrphans(session, catalog, stop);
     return { ...plan, sweep: swept, removed: [...removed, ...swept] };
@@ -89,6 +98,18 @@ export async function prune(session: Session, isDryRun: boolean, signal: AbortSi
     await lease?.release();
   }
 }
+
+/** Throws `RemoteError` where records could not be read. */
+function planAll(session: Session, catalog: Catalog): Omit<Pruned, 'removed'> {
+  expectReadable(catalog);
+  const other = describeChange(session.series, catalog.backups);
+  const plan = planPrune(session, catalog);
+  if (other === undefined) return { ...plan, sweep: findDead(session, catalog).flatMap(pathsOf) };
+  session.host.logger.warn(`nothing is pruned: ${other}`);
+  return { keep: [...plan.keep, ...plan.remove], remove: [], sweep: [] };
+}
+
+const isIdle = ({ remove, sweep }: Omit<Pruned, 'removed'>): boolean => remove.length === 0 && sweep.length === 0;
 
 /** What would follow on a backup that is not made yet. */
 export interface Preview extends Verdicts {
@@ -135,7 +156,8 @@ export async function pruneAfterBackup(run: Run, manifest: Manifest, before: Cat
     const plan = planPrune(session, catalog);
     if (plan.remove.length > 0) await session.remote.sync(committedObjects(manifest));
     const removed = await removeBackups(session, catalog, plan, run.signal);
-    for (const { backup, reasons } of plan.remove.filter(({ backup: { path } }) => removed.includes(path))) {
+    const gone = new Set(removed);
+    for (const { backup, reasons } of plan.remove.filter(({ backup: { path } }) => gone.has(path))) {
       run.logger.info(`pruned ${backup.path}: ${reasons.join(', ')}`, { backup_id: backup.manifest.id });
     }
     return removed;

@@ -88,16 +88,23 @@ function seriesOf({ namedSeries, ssh }: Config, connection: Connection): string 
 export function ownsSeries(config: Config, series: string): boolean {
   const { selection } = config;
   if (selection.kind === 'one') return series === config.series;
-  if (selection.kind === 'list')
-    return (
-      series === globalsOf(config).series || selection.names.some((name) => sourceOf(config, name).series === series)
-    );
+  if (selection.kind === 'list') return listSeries(config, selection.names).has(series);
   const prefix = globalsOf(config).series;
   const name = decodeSegment(series.slice(prefix.length));
   return (
     series === prefix ||
     (series.startsWith(prefix) && sourceOf(config, name).series === series && !matchesAny(name, selection.exclude))
   );
+}
+
+const listed = new WeakMap<Config, ReadonlySet<string>>();
+
+/** Asked of each of thousands of backups, and always the same. */
+function listSeries(config: Config, names: readonly string[]): ReadonlySet<string> {
+  const series =
+    listed.get(config) ?? new Set([globalsOf(config).series, ...names.map((name) => sourceOf(config, name).series)]);
+  listed.set(config, series);
+  return series;
 }
 
 /** The same of a backup, which tells its database: a series of somebody else may begin like ours. */

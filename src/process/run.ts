@@ -1,5 +1,7 @@
+import { createWriteStream } from 'node:fs';
+import { pipeline } from 'node:stream/promises';
 import type { Command } from '../core/command.ts';
-import { type Exit, type SpawnOptions, spawnChild, stopChild } from './child.ts';
+import { type Child, type Exit, type SpawnOptions, spawnChild, stopChild } from './child.ts';
 
 export interface Output {
   readonly exit: Exit;
@@ -9,6 +11,8 @@ export interface Output {
 
 export interface RunOptions extends SpawnOptions {
   readonly signal: AbortSignal;
+  /** A file that takes what it prints, instead of `stdout`; where the disk is full, a part of it. */
+  readonly output?: string;
 }
 
 /** Answers of tools are small, listings some megabytes; more than this is a tool gone mad. */
@@ -29,7 +33,7 @@ export async function runCommand(command: Command, options: RunOptions): Promise
   try {
     child.stdin.end(command.input ?? '');
     const [stdout, exit] = await Promise.race([
-      Promise.all([readAll(child.stdout, child.exit), child.exit]),
+      Promise.all([collect(child, options.output), child.exit]),
       stopped.promise,
     ]);
     if (signal.aborted) await stopped.promise;
@@ -40,6 +44,18 @@ export async function runCommand(command: Command, options: RunOptions): Promise
     child.stdout.destroy();
   }
 }
+
+async function collect({ stdout, exit }: Child, output: string | undefined): Promise<string> {
+  if (output === undefined) return await readAll(stdout, exit);
+  // What it prints then has nowhere to go, and its exit tells.
+  const written = pipeline(stdout, createWriteStream(output, { mode: 0o600 })).catch(() => {});
+  await Promise.race([written, soonAfter(exit)]);
+  return '';
+}
+
+/** A descendant that holds the pipe open must not hold us. */
+const soonAfter = (exit: Promise<Exit>): Promise<void> =>
+  exit.then(() => new Promise((resolve) => setTimeout(resolve, 1000).unref()));
 
 async function readAll(stream: NodeJS.ReadableStream, exit: Promise<Exit>): Promise<string> {
   const chunks: Buffer[] = [];
@@ -52,8 +68,7 @@ async function readAll(stream: NodeJS.ReadableStream, exit: Promise<Exit>): Prom
     stream.once('end', resolve);
     stream.once('error', resolve);
     stream.once('close', resolve);
-    // A descendant that holds the pipe open must not hold us.
-    void exit.then(() => setTimeout(resolve, 1000).unref());
+    void soonAfter(exit).then(resolve);
   });
   await ended;
   if (bytes > MAX_OUTPUT_BYTES) throw new Error(`more than ${MAX_OUTPUT_BYTES} bytes of output`);

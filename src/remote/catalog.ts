@@ -12,6 +12,7 @@ import {
   type Verdict,
 } from '../core/manifest.ts';
 import type { Listing } from './listings.ts';
+import type { Take } from './reading.ts';
 import type { Remote } from './remote.ts';
 
 /** `missing`: the artifact is not there. `damaged`: its size, or what a look at its content found, is not the manifest's. */
@@ -69,18 +70,64 @@ export async function readCatalog(
   known: Texts = new Map(),
 ): Promise<Catalog> {
   const listing = await remote.list(signal);
+  const records = createRecordsFound(listing, cache);
+  for (const [path, text] of known) if (listing.has(path)) records.take(path, text, true);
   const isWanted = ([path, bytes]: [string, number]) =>
     isRecord(path, bytes) && !known.has(path) && !cache.has(cacheKey(path, listing));
-  const wanted = [...listing].filter(isWanted).map(([path]) => path);
-  const { texts, failure } = await remote.readSome(wanted, folder, signal);
-  if (failure && texts.size === 0 && wanted.length > 0 && cache.size === 0) throw failure;
-  for (const path of wanted) {
-    const manifest = path.endsWith(MANIFEST_SUFFIX) ? parseManifest(texts.get(path) ?? '') : undefined;
-    if (manifest) cache.set(cacheKey(path, listing), manifest);
-  }
-  const unreadable = failure && { paths: wanted.filter((path) => !texts.has(path)), failure };
-  const given = [...known].filter(([path]) => listing.has(path));
-  return { ...buildCatalog(listing, new Map([...given, ...texts]), cache), unreadable };
+  const paths = [...listing].filter(isWanted).map(([path]) => path);
+  const read = new Set<string>();
+  const failure = await remote.readEach({ paths, listing }, folder, signal, (path, text, isSure) => {
+    const isTaken = records.take(path, text, isSure);
+    if (isTaken) read.add(path);
+    return isTaken;
+  });
+  if (failure && read.size === 0 && paths.length > 0 && cache.size === 0) throw failure;
+  forgetGone(cache, listing);
+  const unreadable = failure && { paths: paths.filter((path) => !read.has(path)), failure };
+  return { ...buildCatalog(listing, records, cache, known), unreadable };
+}
+
+/** What was read of the records. Manifests are in the cache. */
+interface RecordsFound {
+  readonly pending: ReadonlyMap<string, Pending>;
+  readonly verdicts: ReadonlyMap<string, Verdict>;
+  readonly take: Take;
+}
+
+/** A text that is not sure to lie under its path is taken if it says so itself; a stranger's says nothing. */
+function createRecordsFound(listing: Listing, cache: ManifestCache): RecordsFound {
+  const pending = new Map<string, Pending>();
+  const verdicts = new Map<string, Verdict>();
+  const takeManifest: Take = (path, text, isSure) => {
+    const manifest = parseManifest(text);
+    const fits = manifest !== undefined && manifest.artifact + MANIFEST_SUFFIX === path;
+    if (manifest && (fits || isSure)) cache.set(cacheKey(path, listing), manifest);
+    return fits || isSure;
+  };
+  const takePending: Take = (path, text, isSure) => {
+    const record = parsePending(text);
+    const fits = record !== undefined && isInPlace(record, path);
+    if (record && fits) pending.set(path, record);
+    return fits || isSure;
+  };
+  const takeVerdict: Take = (path, text, isSure) => {
+    const verdict = parseVerdict(text);
+    const manifestPath = path.slice(0, -VERDICT_SUFFIX.length) + MANIFEST_SUFFIX;
+    // Printed before its verdict, or known from earlier.
+    const fits = verdict !== undefined && verdict.id === cache.get(cacheKey(manifestPath, listing))?.id;
+    if (verdict && (fits || isSure)) verdicts.set(path, verdict);
+    return fits || isSure;
+  };
+  const take: Take = (path, text, isSure) => {
+    if (path.endsWith(MANIFEST_SUFFIX)) return takeManifest(path, text, isSure);
+    return (path.endsWith(PENDING_SUFFIX) ? takePending : takeVerdict)(path, text, isSure);
+  };
+  return { pending, verdicts, take };
+}
+
+/** What was pruned would be kept for as long as the process lives. */
+function forgetGone(cache: ManifestCache, listing: Listing): void {
+  for (const key of cache.keys()) if (!listing.has(key.slice(0, key.lastIndexOf('\n')))) cache.delete(key);
 }
 
 /** Larger, or with a line break in its name, it is a stranger's: records are small, and their names ours. */
@@ -93,22 +140,25 @@ const isRecord = (path: string, bytes: number): boolean =>
 
 const cacheKey = (path: string, listing: Listing): string => `${path}\n${listing.get(path)}`;
 
-function buildCatalog(listing: Listing, texts: Texts, cache: ManifestCache): Omit<Catalog, 'unreadable'> {
+function buildCatalog(
+  listing: Listing,
+  { pending, verdicts }: RecordsFound,
+  cache: ManifestCache,
+  known: Texts,
+): Omit<Catalog, 'unreadable'> {
   const backups: Backup[] = [];
   const claimed = new Set<string>();
   for (const path of listing.keys()) {
     const manifest = cache.get(cacheKey(path, listing));
     if (!manifest || !path.endsWith(MANIFEST_SUFFIX)) continue;
-    const backup = judgeBackup(manifest, path.slice(0, -MANIFEST_SUFFIX.length), listing, texts);
+    const backup = judgeBackup(manifest, path.slice(0, -MANIFEST_SUFFIX.length), listing, verdicts);
     if (!backup) continue;
     backups.push(backup);
     for (const object of objectsOf(backup)) claimed.add(object);
   }
   const ids = new Set(backups.map(({ manifest }) => manifest.id));
   const orphans: Orphan[] = [];
-  for (const [recordPath, text] of texts) {
-    const record = recordPath.endsWith(PENDING_SUFFIX) ? parsePending(text) : undefined;
-    if (!record || !isInPlace(record, recordPath)) continue;
+  for (const [recordPath, record] of inOrder(pending, known)) {
     const objects = record.objects.filter(
       (object) => object !== recordPath && listing.has(object) && !claimed.has(object),
     );
@@ -121,6 +171,11 @@ function buildCatalog(listing: Listing, texts: Texts, cache: ManifestCache): Omi
     foreign: [...listing.keys()].filter((path) => !claimed.has(path)),
     listing,
   };
+}
+
+/** Those that were known before, then by their names: several are read at a time. */
+function inOrder(pending: RecordsFound['pending'], known: Texts): readonly (readonly [string, Pending])[] {
+  return [...pending].sort(([a], [b]) => Number(known.has(b)) - Number(known.has(a)) || (a < b ? -1 : 1));
 }
 
 /** A record that was copied elsewhere proves nothing of the objects that lie under its names. */
@@ -153,10 +208,15 @@ export async function measureStored(
   return new Map(bytes === undefined ? [] : [[path, bytes]]);
 }
 
-function judgeBackup(manifest: Manifest, path: string, listing: Listing, texts: Texts): Backup | undefined {
+function judgeBackup(
+  manifest: Manifest,
+  path: string,
+  listing: Listing,
+  verdicts: ReadonlyMap<string, Verdict>,
+): Backup | undefined {
   // A manifest under another artifact's name is a stray copy: it must vouch for nothing.
   if (baseName(manifest.artifact) !== baseName(path)) return undefined;
-  const found = parseVerdict(texts.get(path + VERDICT_SUFFIX) ?? '');
+  const found = verdicts.get(path + VERDICT_SUFFIX);
   const verdict = found?.id === manifest.id ? found : undefined;
   const make = (state: State, reason?: string): Backup => ({ manifest, path, state, reason, verdict });
   const problem = findDifference(storedObjects(manifest, path), listing, path);

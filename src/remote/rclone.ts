@@ -20,6 +20,8 @@ interface Call {
   readonly flags?: readonly string[];
   readonly paths: readonly string[];
   readonly input?: string;
+  /** A file that takes what it prints. */
+  readonly output?: string;
 }
 
 export interface RcloneOptions {
@@ -57,7 +59,12 @@ export function createRclone(options: RcloneOptions): Rclone {
     describe: commandOf,
     run: async (call, signal, onStderr) => {
       const once = () =>
-        runCommand(commandOf(call), { env: options.env, signal, ...(onStderr === undefined ? {} : { onStderr }) });
+        runCommand(commandOf(call), {
+          env: options.env,
+          signal,
+          ...(onStderr === undefined ? {} : { onStderr }),
+          ...(call.output === undefined ? {} : { output: call.output }),
+        });
       const output = await once();
       if (!hasMissedConfig(call, output) || !existsSync(options.configPath ?? '')) return output;
       await sleep(100, undefined, { signal }).catch(() => {});

@@ -46,12 +46,13 @@ export function createMemoryRemote(storage: Storage, options: MemoryRemoteOption
     storedAt: async () => undefined,
     modifiedAt: async () => undefined,
     readAll: (paths, _folder, signal) => act('read', '', signal, () => readTexts(storage, paths)),
-    readSome: async (paths, folder, signal) => {
-      const all = remote.readAll(paths, folder, signal);
-      return await all.then(
-        (texts) => ({ texts, failure: undefined }),
-        (failure: RemoteError) => ({ texts: new Map(), failure }),
-      );
+    readEach: async ({ paths }, folder, signal, take) => {
+      try {
+        for (const [path, text] of await remote.readAll(paths, folder, signal)) take(path, text, true);
+        return undefined;
+      } catch (failure) {
+        return failure as RemoteError;
+      }
     },
     write: (path, text, signal) => act('write', path, signal, () => void storage.set(path, Buffer.from(text))),
     remove: async (paths, _folder, signal) => {

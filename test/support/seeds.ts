@@ -19,6 +19,7 @@ interface Seed {
   readonly startedAt: Date;
   readonly series?: string;
   readonly serverId?: string | null;
+  readonly database?: string;
   readonly body?: string;
 }
 
@@ -28,7 +29,14 @@ const nextHex = (): string => (++count).toString(16).padStart(6, '0');
 
 /** A backup of SQLite as the program would have left it, its time as one likes. Its body need be no dump. */
 export async function seedBackup(remote: TestRemote, seed: Seed): Promise<Manifest> {
-  const { artifact, startedAt, series = 'app', serverId = null, body = `-- a dump called ${artifact}\n` } = seed;
+  const {
+    artifact,
+    startedAt,
+    series = 'app',
+    serverId = null,
+    database = '/data/app.db',
+    body = `-- a dump called ${artifact}\n`,
+  } = seed;
   const id = createId(startedAt, nextHex());
   const manifest: Manifest = {
     dbstash: 1,
@@ -37,7 +45,7 @@ export async function seedBackup(remote: TestRemote, seed: Seed): Promise<Manife
     series,
     serverId,
     engine: 'sqlite',
-    database: '/data/app.db',
+    database,
     mode: 'stream',
     artifact,
     startedAt: startedAt.toISOString(),
