@@ -1,4 +1,6 @@
 import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -10,7 +12,8 @@ import { describeEngine, FIXTURE_TOOLS, FIXTURES, type Fixture } from './support
 import { type MysqlServer, startMariadb } from './support/mysql.ts';
 import { describeWith } from './support/need.ts';
 import { type PostgresServer, startPostgres } from './support/postgres.ts';
-import { makeBackup } from './support/restores.ts';
+import { startRemote } from './support/remotes.ts';
+import { flipByte, makeBackup, rewriteManifest } from './support/restores.ts';
 import { type Scratch, scratchFolder } from './support/scratch.ts';
 import { requireTool } from './support/tools.ts';
 
@@ -20,6 +23,7 @@ const TIMEOUT = { timeout: 240_000 };
 
 interface Line {
   readonly ok: boolean;
+  readonly outcome: string;
   readonly level: string;
   readonly reason: string | null;
   readonly drill?: { readonly tables: number; readonly rows: number; readonly durationMs: number };
@@ -84,7 +88,7 @@ for (const name of Object.keys(COUNTS) as EngineName[]) {
       expect(lines[0]?.drill?.durationMs).toBeGreaterThan(0);
       expect(await fixture.content()).toEqual(before);
       const listed = await runDbstash(['list'], env);
-      expect(listed.stdout).toMatch(/\(restore verified \d+s ago: restored in [\d.]+m?s\)/);
+      expect(listed.stdout).toMatch(/\(restore verified \d+s ago: restored in [\d.]+m?s at [\d.]+ [KM]?i?B\/s\)/);
       expect(execFileSync('find', [env.BACKUP_TEMP_DIR!, '-type', 'f'], { encoding: 'utf8' })).toBe('');
       // A later look that is less close does not forget how long a restore takes.
       await runDbstash(['verify'], env);
@@ -133,26 +137,106 @@ describeWith(FIXTURE_TOOLS.pg, 'a drill on a PostgreSQL server', () => {
     expect(await other.server.sql("SELECT count(*) FROM pg_roles WHERE rolname = 'app'")).toEqual(['1']);
   });
 
-  it('F15: tells of a backup that cannot be restored, marks it, and removes what it had made', TIMEOUT, async () => {
+  it('F15: tells of a drill that failed, by all that tells, and leaves the backup good', TIMEOUT, async () => {
     const env = envFor('bad', { DUMP_EXTRA_ARGS: '--table=public.t' });
+    const { artifact: first } = await makeBackup(env);
+    expect((await drill(env)).run.exitCode).toBe(0);
     await server.sql('CREATE SCHEMA aside; CREATE TYPE aside.kind AS ENUM ($$a$$); ALTER TABLE t ADD k aside.kind', {
       database: 'orders',
     });
     const before = await databases();
-    await makeBackup(env);
-    expect((await runDbstash(['verify'], env)).exitCode).toBe(0);
+    const { artifact } = await makeBackup(env);
+    const why = 'schema "aside" does not exist';
     const { run, lines } = await drill(env);
-    expect([run.exitCode, run.stderr]).toEqual([4, expect.stringContaining('it could not be restored')]);
-    expect(lines).toMatchObject([
-      { ok: false, level: 'restore', reason: expect.stringContaining('schema "aside" does not exist') },
+    expect([run.exitCode, run.stderr]).toEqual([
+      4,
+      expect.stringMatching(/is as it was written, and its drill failed: it could not be restored: .*aside/),
     ]);
-    expect((await listBackups(env))[0]?.state).toBe('damaged');
+    expect(lines).toMatchObject([
+      { ok: false, outcome: 'drill failed', level: 'restore', reason: expect.stringContaining(why) },
+    ]);
+    expect(lines[0]).not.toHaveProperty('drill');
     expect(await databases()).toEqual(before);
-    // It can be read, as before: that is no news.
-    const again = await runDbstash(['verify'], env);
-    expect([again.exitCode, again.stderr]).toEqual([4, expect.stringContaining('only a drill can take that back')]);
-    expect((await listBackups(env))[0]?.state).toBe('damaged');
+    const failed = {
+      state: 'good',
+      verified: { ok: true, level: 'content', failedDrill: { reason: expect.stringContaining(why) } },
+    };
+    expect((await listBackups(env))[0]).toMatchObject(failed);
+    expect((await runDbstash(['list'], env)).stdout).toMatch(
+      /good .*\(content verified \d+s ago\) {2}\(its drill failed \d+s ago: it could not be restored/,
+    );
+    // It can be read, as before: that takes back nothing.
+    for (const level of ['content', 'stored']) {
+      const again = await runDbstash(['verify', '--level', level], env);
+      expect([again.exitCode, again.stdout]).toEqual([
+        0,
+        expect.stringMatching(/^ *good .*its last drill, of .*failed/),
+      ]);
+      expect((await listBackups(env))[0]).toMatchObject(failed);
+    }
+    const preview = await runDbstash(['restore', 'latest', '--dry-run', '--database', 'copy'], env);
+    expect(preview.stdout).toContain(artifact);
+    expect(preview.stdout).toMatch(
+      new RegExp(`takes about +[\\d.]+m?s, by the last drill, of ${first}: [\\d.]+m?s, .*/s of the dump`),
+    );
+    expect(preview.stderr).toMatch(new RegExp(`the last drill of ${artifact}, of .*, failed: it could not`));
+    await makeBackup({ ...env, RETENTION_MAX_FILES: '1' });
+    expect(await listBackups(env)).toHaveLength(1);
     await server.sql('ALTER TABLE t DROP k; DROP SCHEMA aside CASCADE', { database: 'orders' });
+  });
+
+  it('F15: a drill that meets damage says so, and one that goes well takes back a failed one', TIMEOUT, async () => {
+    await using remote = await startRemote('local');
+    const env = envFor('both', { ...remote.env, RCLONE_REMOTE: remote.remote });
+    const { artifact } = await makeBackup(env);
+    await server.sql('ALTER ROLE app RENAME TO gone');
+    const psql = fakePath(scratch, {
+      psql: `case "$*" in *--command=BEGIN*) cat >/dev/null; echo 'ERROR:  relation "x" is odd' >&2; exit 3 ;; esac
+exec '${requireTool('psql')}' "$@"`,
+    });
+    expect((await drill({ ...env, ...psql })).lines).toMatchObject([{ outcome: 'drill failed' }]);
+    await flipByte(remote, artifact);
+    expect((await drill(env)).lines).toMatchObject([{ outcome: 'damaged' }]);
+    expect((await listBackups(env))[0]).toMatchObject({ state: 'damaged', verified: { failedDrill: {} } });
+    await flipByte(remote, artifact);
+    expect((await drill(env)).lines).toMatchObject([{ outcome: 'good' }]);
+    const [listed] = await listBackups(env);
+    expect(listed).toMatchObject({ state: 'good', verified: { level: 'restore' } });
+    expect(JSON.stringify(listed)).not.toContain('failedDrill');
+    await server.sql('DROP ROLE app; ALTER ROLE gone RENAME TO app');
+  });
+
+  it('F15: ends a drill that hangs, tells of it, and removes what it made', TIMEOUT, async () => {
+    await using remote = await startRemote('local');
+    const env = envFor('hung', { ...remote.env, RCLONE_REMOTE: remote.remote, VERIFY_TIMEOUT: '4s' });
+    const { artifact } = await makeBackup(env);
+    const before = await databases();
+    const text = (await remote.read(artifact))
+      .toString()
+      .replace('CREATE TABLE', 'SELECT pg_sleep(600);\nCREATE TABLE');
+    await remote.write(artifact, Buffer.from(text));
+    const sha256 = createHash('sha256').update(text).digest('hex');
+    await rewriteManifest(remote, artifact, { sha256, bytes: text.length, dumpBytes: text.length });
+    const { run, lines } = await drill(env);
+    expect([run.exitCode, run.stderr]).toEqual([
+      1,
+      expect.stringContaining('the drill took longer than VERIFY_TIMEOUT, 4'),
+    ]);
+    expect(lines).toMatchObject([{ outcome: 'drill failed' }]);
+    expect((await listBackups(env))[0]).toMatchObject({ state: 'good', verified: { failedDrill: {} } });
+    expect(await databases()).toEqual(before);
+  });
+
+  it('ends a question that a hung server never answers', TIMEOUT, async () => {
+    const env = envFor('mute', { VERIFY_TIMEOUT: '4s' });
+    await makeBackup(env);
+    const mute = createServer(() => {});
+    await new Promise<void>((done) => void mute.listen(0, '127.0.0.1', done));
+    const { port } = mute.address() as AddressInfo;
+    const { run, lines } = await drill({ ...env, VERIFY_DB_URI: `postgres://postgres@127.0.0.1:${port}/postgres` });
+    mute.close();
+    expect([run.exitCode, lines, run.stderr]).toEqual([1, [], expect.stringContaining('VERIFY_TIMEOUT')]);
+    expect(JSON.stringify(await listBackups(env))).not.toContain('failedDrill');
   });
 
   it('blames no backup for a server that is down, or one that may not be used', TIMEOUT, async () => {
@@ -184,9 +268,9 @@ describeWith(FIXTURE_TOOLS.pg, 'a drill on a PostgreSQL server', () => {
 exec '${requireTool('psql')}' "$@"`,
     });
     const { run, lines } = await drill({ ...env, ...psql });
-    expect([run.exitCode, lines]).toEqual([1, []]);
-    expect(run.stderr).toContain('could not be verified: psql exited with 2: FATAL:  terminating connection');
-    expect((await listBackups(env))[0]?.state).toBe('good');
+    expect([run.exitCode, lines]).toMatchObject([1, [{ outcome: 'drill failed' }]]);
+    expect(run.stderr).toContain('its drill failed: it could not be restored: psql exited with 2: FATAL:  terminating');
+    expect((await listBackups(env))[0]).toMatchObject({ state: 'good', verified: { ok: true } });
   });
 
   it('removes what it made also where a subscription holds it fast', TIMEOUT, async () => {
