@@ -9,6 +9,7 @@ import type { Mode } from '../src/core/mode.ts';
 import { fakePath, listBackups } from './support/backups.ts';
 import { runDbstash } from './support/dbstash.ts';
 import { describeEngine, FIXTURE_TOOLS, FIXTURES, type Fixture } from './support/fixtures.ts';
+import { type MongoTestServer, startFerret, startMongoJava } from './support/mongo.ts';
 import { type MysqlServer, startMariadb } from './support/mysql.ts';
 import { describeWith } from './support/need.ts';
 import { type PostgresServer, startPostgres } from './support/postgres.ts';
@@ -426,3 +427,85 @@ describeWith(FIXTURE_TOOLS.mariadb, 'a drill on a MariaDB server', () => {
     },
   );
 });
+
+/** The servers that there are to test with, by name, and whether they keep an oplog for it. */
+const MONGO_SERVERS = [
+  ['mongo-java-server', 'java', startMongoJava],
+  ['FerretDB', 'ferretdb', () => startFerret({ replicaSet: 'rs0' })],
+] as const;
+
+for (const [title, tool, start] of MONGO_SERVERS) {
+  describeWith(['mongodump', 'mongorestore', 'rclone', tool], `a drill of a whole server, ${title}`, () => {
+    let server: MongoTestServer;
+    let scratch: Scratch;
+    beforeAll(async () => {
+      scratch = scratchFolder();
+      server = await start();
+      // FerretDB has no such names, and dumps its oplog as well.
+      const odd = tool === 'java' ? 'or*ders' : 'or-ders';
+      if (tool !== 'java')
+        await server.client.db('local').createCollection('oplog.rs', { capped: true, size: 1_000_000 });
+      for (const [name, rows] of [
+        ['orders', 3],
+        [odd, 2],
+        ['users', 1],
+      ] as const) {
+        const documents = Array.from({ length: rows }, (_, i) => ({ i }));
+        await server.client.db(name).collection('t').insertMany(documents);
+        await server.client.db(name).collection('t').createIndex({ i: 1 });
+      }
+    }, 120_000);
+    afterAll(async () => {
+      await server?.stop();
+      await scratch?.[Symbol.asyncDispose]();
+    });
+
+    const databases = async () =>
+      (await server.client.db('admin').admin().listDatabases()).databases.map(({ name }) => name).sort();
+
+    it.each([
+      ['stream', 'false'],
+      ['tar', 'true'],
+    ])(
+      'restores the databases of a %s under other names, counts them, and drops them',
+      TIMEOUT,
+      async (mode, compress) => {
+        const env: Env = {
+          DB_URI: server.uri(),
+          VERIFY_DB_URI: server.uri({ database: 'orders' }),
+          BACKUP_MODE: mode,
+          BACKUP_COMPRESS: compress,
+          RCLONE_REMOTE: join(scratch.path, mode, 'backups'),
+          BACKUP_TEMP_DIR: join(scratch.path, mode, 'tmp'),
+          PATH: `${join(requireTool('mongodump'), '..')}:${process.env.PATH}`,
+        };
+        await makeBackup(env);
+        // Whoever asks for what is not there makes databases of the server's own.
+        const before = await databases();
+        const seen = new Set<string>();
+        let isOver = false;
+        const watch = async () => {
+          while (!isOver) {
+            for (const name of await databases()) seen.add(name);
+            await sleep(20);
+          }
+        };
+        const [{ run, lines }] = await Promise.all([drill(env).finally(() => (isOver = true)), watch()]);
+        expect(run, run.stderr).toMatchObject({ exitCode: 0 });
+        expect(lines).toMatchObject([{ outcome: 'good', level: 'restore', drill: { tables: 3, rows: 6 } }]);
+        expect(await databases()).toEqual(before);
+        const made = [...seen].filter((name) => !before.includes(name));
+        expect(made.filter((name) => !/^dbstash_drill_\w+_[123]$/.test(name))).toEqual([]);
+        expect(made).toHaveLength(3);
+        expect(await server.client.db('orders').collection('t').countDocuments()).toBe(3);
+        // One that fails leaves as little.
+        const broken = fakePath(scratch, {
+          mongorestore: `'${requireTool('mongorestore')}' "$@" 2>/dev/null; echo 'Failed: it is odd' >&2; exit 1`,
+        });
+        const failed = await drill({ ...env, PATH: `${broken.PATH}:${env.PATH}` });
+        expect(failed.lines).toMatchObject([{ outcome: 'drill failed', reason: expect.stringContaining('it is odd') }]);
+        expect(await databases()).toEqual(before);
+      },
+    );
+  });
+}

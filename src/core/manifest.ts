@@ -16,6 +16,14 @@ const storedFile = z.object({
 });
 export type StoredFile = z.infer<typeof storedFile>;
 
+/** As `KeptTables`. */
+const keptTables = z.object({
+  kind: z.string(),
+  count: z.int().nonnegative(),
+  names: z.array(z.string()).readonly().exactOptional(),
+  digests: z.string().exactOptional(),
+});
+
 /**
  * The small JSON beside an artifact that makes it a backup: the commit marker, written after the artifact is known to
  * be whole on the remote. `bytes` and `sha256` are of what is stored, `dumpBytes` of what the tool wrote. Times are ISO 8601,
@@ -44,6 +52,8 @@ const manifestSchema = z.object({
   version: z.string(),
   target,
   files: z.array(storedFile).exactOptional(),
+  /** Of a later version it may say something else: the backup is one all the same. */
+  tables: keptTables.exactOptional().catch(undefined as never),
 });
 export type Manifest = z.infer<typeof manifestSchema>;
 

@@ -38,7 +38,7 @@ interface Course {
  * of a drill that did not get so far.
  */
 export async function drill(reading: Reading): Promise<Drilled> {
-  const engine = chooseEngine(reading);
+  const engine = engineOf(reading.backup);
   const { host } = reading.session;
   const { verifyTimeoutMs } = host.config;
   const course: Course = { isTouched: false, isLoading: false, isRemoved: true };
@@ -66,32 +66,23 @@ export async function drill(reading: Reading): Promise<Drilled> {
   }
 }
 
-function chooseEngine({ backup }: Reading): Engine {
-  const { manifest, path } = backup;
-  const engine = engineOf(backup);
-  if (manifest.engine === 'mongo' && manifest.database === 'all')
-    throw new ConfigError(
-      `${path} is of a whole server, which a drill cannot restore aside; right is the level content`,
-    );
-  return engine;
-}
-
 /** `cleaner` has time of its own for what is to be removed. */
 async function restoreAside(reading: Reading, { count, drop }: Drill, course: Course, cleaner: Host): Promise<Drilled> {
   const { session, scratch, backup } = reading;
   const { host } = session;
   const connection = chooseConnection(reading);
+  const facts = backup.manifest.target;
   const startedMs = host.clock.now().getTime();
   try {
     const options = { name: backup.manifest.id, at: undefined, connection, replace: false, createRoles: true };
     await restoreFrom(session, { ...options, isDrill: true, confirm: async () => false }, backup, course);
     // What one waits for when it is no drill: nothing of what follows.
     const durationMs = host.clock.now().getTime() - startedMs;
-    const counts = await ask(host, scratch, count(connection), host.signal);
+    const counts = await ask(host, scratch, count(connection, facts), host.signal);
     await warnOfLeftovers(reading, connection);
     return { ...counts, durationMs };
   } finally {
-    if (drop) course.isRemoved = await remove(cleaner, scratch, drop(connection), connection, course.isLoading);
+    if (drop) course.isRemoved = await remove(cleaner, scratch, () => drop(connection, facts), connection, course.isLoading);
   }
 }
 
@@ -123,12 +114,12 @@ async function warnOfLeftovers({ session, scratch }: Reading, connection: Connec
 async function remove(
   host: Host,
   scratch: Scratch,
-  drop: AnyQuestion<void>,
+  drop: () => AnyQuestion<void>,
   { database }: Connection,
   isLoud: boolean,
 ): Promise<boolean> {
   try {
-    await ask(host, scratch, drop, cleanupSignal(host));
+    await ask(host, scratch, drop(), cleanupSignal(host));
     return true;
   } catch (error) {
     const message = `the database ${database} of the drill could not be removed: ${describeError(error)}`;
