@@ -393,6 +393,33 @@ describeWith(FIXTURE_TOOLS.mariadb, 'a drill on a MariaDB server', () => {
     },
   );
 
+  it('F15: ends a drill that hangs, and what its client had begun, and removes what it made', TIMEOUT, async () => {
+    await using remote = await startRemote('local');
+    await server.createDatabase('hung');
+    await server.sql('CREATE TABLE t (i int)', { database: 'hung' });
+    const env: Env = {
+      DB_URI: server.uri('hung'),
+      ENGINE: 'mariadb',
+      VERIFY_DB_URI: server.uri('mysql'),
+      VERIFY_TIMEOUT: '4s',
+      ...remote.env,
+      RCLONE_REMOTE: remote.remote,
+      BACKUP_TEMP_DIR: join(scratch.path, 'hung'),
+    };
+    const { artifact } = await makeBackup(env);
+    const whole = (await remote.read(artifact)).toString();
+    const text = whole.replace('-- Dump completed', 'INSERT INTO t SELECT SLEEP(600);\n-- Dump completed');
+    await remote.write(artifact, Buffer.from(text));
+    const sha256 = createHash('sha256').update(text).digest('hex');
+    await rewriteManifest(remote, artifact, { sha256, bytes: text.length, dumpBytes: text.length });
+    const { run, lines } = await drill(env);
+    expect([run.exitCode, run.stderr]).toEqual([1, expect.stringContaining('longer than VERIFY_TIMEOUT, 4')]);
+    expect(run.stderr).not.toContain('could not be removed');
+    expect(lines).toMatchObject([{ outcome: 'drill failed' }]);
+    const left = "SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name LIKE 'dbstash%'";
+    expect(await server.sql(left)).toEqual(['0']);
+  });
+
   it.each([
     ['stream', 'false'],
     ['directory', 'false'],

@@ -411,6 +411,7 @@ describe('mongo reads what a server says', () => {
       major: 6,
       needsCopy: false,
       warnings: [],
+      tables: { kind: 'collection', names: ['c'] },
       notes: { isReplicaSet: false, authSource: 'admin' },
     });
   });

@@ -82,7 +82,8 @@ async function restoreAside(reading: Reading, { count, drop }: Drill, course: Co
     await warnOfLeftovers(reading, connection);
     return { ...counts, durationMs };
   } finally {
-    if (drop) course.isRemoved = await remove(cleaner, scratch, () => drop(connection, facts), connection, course.isLoading);
+    if (drop)
+      course.isRemoved = await remove(cleaner, scratch, () => drop(connection, facts), connection, course.isLoading);
   }
 }
 
