@@ -20,7 +20,7 @@ export interface VerifyOptions {
 }
 
 /** `drill failed`: its bytes are as they were written, and it could not be restored aside. */
-export type VerifyOutcome = 'good' | 'damaged' | 'drill failed';
+type VerifyOutcome = 'good' | 'damaged' | 'drill failed';
 
 /** What was found of one copy of a backup. */
 export interface Verified {
