@@ -73,6 +73,7 @@ async function restoreAside(reading: Reading, { count, drop }: Drill, course: Co
   const connection = chooseConnection(reading);
   const facts = backup.manifest.target;
   const startedMs = host.clock.now().getTime();
+  let isOurs = true;
   try {
     const options = { name: backup.manifest.id, at: undefined, connection, replace: false, createRoles: true };
     await restoreFrom(session, { ...options, isDrill: true, confirm: async () => false }, backup, course);
@@ -81,8 +82,12 @@ async function restoreAside(reading: Reading, { count, drop }: Drill, course: Co
     const counts = await ask(host, scratch, count(connection, facts), host.signal);
     await warnOfLeftovers(reading, connection);
     return { ...counts, durationMs };
+  } catch (error) {
+    // A target that is not ready would be one that was there before: it is not touched, and not removed.
+    isOurs = !(error instanceof ConfigError);
+    throw error;
   } finally {
-    if (drop)
+    if (drop && isOurs)
       course.isRemoved = await remove(cleaner, scratch, () => drop(connection, facts), connection, course.isLoading);
   }
 }
