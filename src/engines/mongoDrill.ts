@@ -15,7 +15,7 @@ const eachScratch = (
 ): readonly DriverCommand[] =>
   scratchNames(database, mongoFacts.parse(facts)).map(({ to }) => ({ database: to, command }));
 
-export const mongoDrill: Drill = {
+export const mongoDrill = {
   count: (connection, facts): DriverQuestion<Counts> => ({
     driver: 'mongo',
     login: driverLogin(connection),
@@ -34,4 +34,4 @@ export const mongoDrill: Drill = {
     commands: eachScratch(connection, facts, { dropDatabase: 1 }),
     parse: () => undefined,
   }),
-};
+} satisfies Drill;
