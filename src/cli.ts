@@ -1,4 +1,5 @@
 import { Command, CommanderError, Option } from 'commander';
+import { runAdopt } from './commands/adopt.ts';
 import { runBackup } from './commands/backup.ts';
 import { type CommandRow, type Edge, type Options, withSession } from './commands/call.ts';
 import { runCheck } from './commands/check.ts';
@@ -88,6 +89,17 @@ export const commands: readonly CommandRow[] = [
     example: 'dbstash prune --dry-run --retention-keep-daily 7 --retention-keep-weekly 4',
     exitCodes: '0 done; 3 the remote failed; 11 a run holds the lock',
     run: (call) => withSession(call, runPrune),
+  },
+  {
+    name: 'adopt',
+    args: ['[names...]'],
+    summary:
+      'make backups of dumps that another tool left on the remote (paths or patterns; without them all that BACKUP_NAME_TEMPLATE would have made), once their content is checked',
+    options: [['--dry-run', 'check them and say what would be adopted, write nothing'], JSON_OPTION],
+    example: 'dbstash adopt --dry-run "old/orders_*.sql.gz"',
+    exitCodes:
+      '0 adopted; else of the first that was left: 2 no dump of this database, 3 the remote failed, 4 not whole',
+    run: (call) => withSession(call, runAdopt),
   },
   {
     name: 'check',
@@ -193,7 +205,7 @@ function describeCommand(command: Command, row: CommandRow): Command {
 /** What is no command goes to the default one, as its argument. */
 function refuseExcess({ name, args: names = [] }: CommandRow, args: readonly string[]): void {
   const excess = args.slice(names.length);
-  if (excess.length === 0) return;
+  if (excess.length === 0 || names.at(-1)?.endsWith('...]')) return;
   if (name === 'start' && commands.some((row) => row.name === excess[0]))
     throw usageError(`flags come after the command: dbstash ${excess[0]} --flag`);
   if (name === 'start') throw usageError(`there is no command ${excess[0]}`);

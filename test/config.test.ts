@@ -740,6 +740,7 @@ describe('single fields', () => {
     [{ DB_NAME: '*' }, ALL],
     [{ DB_NAME: ' --all-databases ' }, ALL],
     [{ BACKUP_ALL_DATABASES: 'true' }, ALL],
+    [{ BACKUP_ALL_DBS: 'true' }, ALL],
     [{ DUMP_EXTRA_ARGS: '--no-owner --all-databases' }, ALL],
     [
       { DB_NAME: '*', DB_EXCLUDE: 'tmp*, a' },

@@ -19,6 +19,7 @@ export function resolveSelection(values: Values, notes: Notes): Selection {
   const canChoose = engine !== undefined && engines[engine].discover !== undefined;
   const isAll =
     values.BACKUP_ALL_DATABASES ||
+    values.BACKUP_ALL_DBS ||
     ALL.includes(name?.trim() ?? '') ||
     values.DUMP_EXTRA_ARGS.includes('--all-databases');
   if (isAll && canChoose)

@@ -102,6 +102,12 @@ const VARIABLES = {
     parse: parseBoolean,
     default: 'false',
   },
+  BACKUP_ALL_DBS: {
+    group: 'database',
+    help: 'Another name of `BACKUP_ALL_DATABASES`',
+    parse: parseBoolean,
+    default: 'false',
+  },
   DB_AUTH_SOURCE: {
     group: 'database',
     help: 'For mongo the database that knows the user; not applied to a URI, which says `?authSource=`',

@@ -103,8 +103,14 @@ export const isSameName = (a: string, b: string): boolean => foldName(a) === fol
 
 const foldName = (name: string): string => name.normalize('NFD').toUpperCase().toLowerCase().normalize('NFC');
 
+/** Whether a name is for dbstash's own records. */
+export const isRecordName = (name: string): boolean => recordSuffixOf(name) !== undefined;
+
+const recordSuffixOf = (name: string): string | undefined =>
+  RECORD_SUFFIXES.find((ending) => foldName(name).endsWith(ending));
+
 function refuseRecordName(name: string): string {
-  const suffix = RECORD_SUFFIXES.find((ending) => foldName(name).endsWith(ending));
+  const suffix = recordSuffixOf(name);
   if (suffix === undefined) return name;
   throw new ConfigError(`the name ${JSON.stringify(name)} ends in ${suffix}, which is for dbstash's own records`);
 }

@@ -44,6 +44,21 @@ export interface Engine {
   planCheck(request: CheckRequest): CheckPlan;
   /** Absent where a restore is by way of a private server anyway. */
   readonly drill?: Drill;
+  /** What a dump is that another tool's run left, by its first bytes (64 KiB at most, as latin1); undefined where it is none of this engine. */
+  recognise(head: string): Recognised | undefined;
+}
+
+/** A dump that was not made by us. */
+export interface Recognised extends CheckRequest {
+  /** How one knows that it is whole, where `planCheck` does not. */
+  readonly marks: Marks;
+  /** "pg_dump 15.4", and of which server, as far as it says. */
+  readonly tool: string | undefined;
+  readonly server: string | undefined;
+  /** What it is of; undefined where it does not say. */
+  readonly databases: readonly string[] | undefined;
+  /** Why a restore could not, or must not, take it. */
+  readonly refusal?: string;
 }
 
 /** What a drill does besides a restore, with the database that was made for it. */

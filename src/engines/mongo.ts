@@ -1,6 +1,7 @@
 import type { Engine } from './engine.ts';
 import { mongoDrill } from './mongoDrill.ts';
 import { mongodumpVersion, planMongoCheck, planMongoDump } from './mongoDump.ts';
+import { recogniseMongo } from './mongoForeign.ts';
 import { discoverMongo, inspectMongo } from './mongoInspect.ts';
 import { planMongoRestore } from './mongoRestore.ts';
 import { inspectMongoTarget } from './mongoTarget.ts';
@@ -19,6 +20,7 @@ export const mongo = {
   planDump: planMongoDump,
   inspectTarget: inspectMongoTarget,
   planCheck: planMongoCheck,
+  recognise: recogniseMongo,
   planRestore: planMongoRestore,
   drill: mongoDrill,
 } satisfies Engine;

@@ -21,7 +21,7 @@ export const mongodumpVersion: Question<string> = {
  * namespace's last one: its header with EOF and a checksum, and nothing in it. An archive without namespaces ends after
  * its own header.
  */
-const ARCHIVE_MARKS: Marks = {
+export const ARCHIVE_MARKS: Marks = {
   begins: new RegExp(`^${hex('6de29981')}`),
   ends: new RegExp(
     `(?:${hex('08')}EOF${hex('000112')}CRC${hex('00')}.{8}${hex('00')}` +

@@ -3,6 +3,7 @@ import { planMysqlCheck } from './mydumper.ts';
 import { mysqlDrill } from './mysqlDrill.ts';
 import { mysqldumpVersion, planMysqlDump } from './mysqlDump.ts';
 import { type Flavor, MARIADB, MYSQL } from './mysqlFlavor.ts';
+import { recogniseMysql } from './mysqlForeign.ts';
 import { discoverMysql, inspectMysql } from './mysqlInspect.ts';
 import { planMysqlRestore } from './mysqlRestore.ts';
 import { inspectMysqlTarget } from './mysqlTarget.ts';
@@ -23,6 +24,7 @@ const createEngine = (flavor: Flavor) =>
     inspectTarget: inspectMysqlTarget(flavor),
     planRestore: planMysqlRestore(flavor),
     planCheck: planMysqlCheck,
+    recognise: recogniseMysql,
     drill: mysqlDrill(flavor),
   }) satisfies Engine;
 

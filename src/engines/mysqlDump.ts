@@ -27,7 +27,7 @@ export const mysqldumpVersion = ({ dumpTool }: Flavor): Question<string> => ({
   },
 });
 
-const SQL_MARKS: Marks = {
+export const SQL_MARKS: Marks = {
   begins: /^(?:\/\*M!999999\\- enable the sandbox mode \*\/ ?\n)?-- (?:MySQL|MariaDB) dump /,
   ends: /\n-- Dump completed(?: on [\d :-]+)?\n$/,
   title: '"-- Dump completed"',

@@ -23,6 +23,8 @@ export const mysqlFacts = z
       .partial(),
     /** The name in a dump made with --databases; `*` for all. */
     createsDatabase: z.string(),
+    /** It sets the server's list of transactions, as mysqldump does unless told not to. */
+    setsGtids: z.boolean(),
     /** Of a mydumper folder. */
     sourceDatabase: z.string(),
   })

@@ -52,6 +52,7 @@ function planScript(flavor: Flavor, request: RestoreRequest, facts: MysqlFacts):
     prepare: target.exists || bringsDatabase ? [] : [createDatabase(flavor, request, facts)],
     filters: [
       ...(target.notes?.knowsSandboxLine === false ? [WITHOUT_SANDBOX_LINE] : []),
+      ...(facts.setsGtids ? [WITHOUT_GTIDS] : []),
       UNQUALIFIED,
       ...(request.isDrill ? [{ file: 'sed', args: ['--regexp-extended', ASLEEP], env: { LC_ALL: 'C' } }] : []),
       ...(empties ? [prepend(emptyDatabase(request, facts))] : []),
@@ -67,6 +68,18 @@ function planScript(flavor: Flavor, request: RestoreRequest, facts: MysqlFacts):
 const WITHOUT_SANDBOX_LINE: Command = {
   file: 'sed',
   args: ['1{/^\\/\\*M!999999\\\\- enable the sandbox mode \\*\\/ *$/d;}'],
+  env: { LC_ALL: 'C' },
+};
+
+/**
+ * The list of transactions of the server that was dumped: another one refuses it where it has any of its own, and would not write to
+ * its binary log, so that replicas miss what is restored. It stands in the head of a dump, and may have several lines.
+ */
+const WITHOUT_GTIDS: Command = {
+  file: 'sed',
+  args: [
+    '1,500{/^SET @@SESSION\\.SQL_LOG_BIN *= *0;$/d;/^SET @@GLOBAL\\.GTID_PURGED=/,/;$/d;};/^SET @@SESSION\\.SQL_LOG_BIN *= *@MYSQLDUMP_TEMP_LOG_BIN;$/d',
+  ],
   env: { LC_ALL: 'C' },
 };
 

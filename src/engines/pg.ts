@@ -2,6 +2,7 @@ import type { Engine } from './engine.ts';
 import { planPgCheck } from './pgCheck.ts';
 import { pgDrill } from './pgDrill.ts';
 import { pgDumpAbilities, pgDumpVersion, planPgDump } from './pgDump.ts';
+import { recognisePg } from './pgForeign.ts';
 import { discoverPg, planPgGlobals } from './pgGlobals.ts';
 import { inspectPg } from './pgInspect.ts';
 import { planPgRestore } from './pgRestore.ts';
@@ -24,5 +25,6 @@ export const pg = {
   inspectTarget: inspectPgTarget,
   planRestore: planPgRestore,
   planCheck: planPgCheck,
+  recognise: recognisePg,
   drill: pgDrill,
 } satisfies Engine;

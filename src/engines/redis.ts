@@ -1,6 +1,7 @@
 import type { Engine } from './engine.ts';
 import { planRedisDump, RDB_MARKS, redisCliVersion } from './redisDump.ts';
 import { examineRdb } from './redisExamine.ts';
+import { recogniseRedis } from './redisForeign.ts';
 import { inspectRedis, inspectRedisTarget } from './redisInspect.ts';
 import { planRedisRestore } from './redisRestore.ts';
 
@@ -19,4 +20,5 @@ export const redis = {
   inspectTarget: inspectRedisTarget,
   planRestore: planRedisRestore,
   planCheck: () => ({ marks: RDB_MARKS, examine: examineRdb, commands: [] }),
+  recognise: recogniseRedis,
 } satisfies Engine;

@@ -1,6 +1,7 @@
 import type { Engine } from './engine.ts';
 import { sqliteDrill } from './sqliteDrill.ts';
 import { planSqliteDump } from './sqliteDump.ts';
+import { recogniseSqlite } from './sqliteForeign.ts';
 import { inspectSqlite, inspectSqliteTarget } from './sqliteInspect.ts';
 import { planSqliteCheck, planSqliteRestore } from './sqliteRestore.ts';
 import { sqliteVersion } from './sqliteShell.ts';
@@ -18,5 +19,6 @@ export const sqlite = {
   inspectTarget: inspectSqliteTarget,
   planRestore: planSqliteRestore,
   planCheck: planSqliteCheck,
+  recognise: recogniseSqlite,
   drill: sqliteDrill,
 } satisfies Engine;

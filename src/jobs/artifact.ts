@@ -160,17 +160,27 @@ export async function expectStored(reading: Reading): Promise<void> {
 }
 
 /** One bad read is no proof against what is stored. */
-async function readAgain({ session, scratch, backup }: Reading): Promise<Stored> {
+const readAgain = (reading: Reading): Promise<Stored> => digestStored(reading, () => {});
+
+/** Reads what is stored, to its end; `see` gets every byte. */
+export async function digestStored(
+  { session, scratch, backup }: Reading,
+  see: (chunk: Buffer) => void,
+): Promise<Stored> {
   const digest = createDigest();
   const nowhere = await startTool(session.host, scratch, { file: 'cat', args: [] });
   nowhere.stdout.resume();
   const child = openArtifact(session, backup.path);
   const fail = (message: string) => new RemoteError(message);
-  await relayInTime(session, { child, fail, tap: digest.add }, [], { child: nowhere, fail });
+  const tap = (chunk: Buffer) => {
+    digest.add(chunk);
+    see(chunk);
+  };
+  await relayInTime(session, { child, fail, tap }, [], { child: nowhere, fail });
   return { bytes: digest.bytes, sha256: digest.sha256() };
 }
 
-interface Stored {
+export interface Stored {
   readonly bytes: number;
   readonly sha256: string;
 }

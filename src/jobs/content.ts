@@ -1,6 +1,6 @@
 import type { Command } from '../core/command.ts';
 import { DumpError, describeError, VerifyError } from '../core/errors.ts';
-import type { CheckPlan } from '../engines/engine.ts';
+import type { CheckPlan, Marks } from '../engines/engine.ts';
 import { watchCompleteness } from '../pipeline/completeness.ts';
 import { planDecoding } from '../pipeline/filters.ts';
 import type { Producer } from '../pipeline/relay.ts';
@@ -24,7 +24,7 @@ const UNDECRYPTED = 'it is encrypted and DECRYPT_IDENTITY is not set: its SHA-25
  * Returns what could not be looked at, if anything. Throws `VerifyError` where it is damaged; any other error is none of
  * the backup's: the remote, a tool, or the identity.
  */
-export async function expectReadable(reading: Reading): Promise<string | undefined> {
+export async function expectReadable(reading: Reading, more: Watch = {}): Promise<string | undefined> {
   const { session, backup } = reading;
   const { manifest, path } = backup;
   const { identity } = session.host.config;
@@ -36,7 +36,7 @@ export async function expectReadable(reading: Reading): Promise<string | undefin
   }
   await expectOpen(reading);
   try {
-    await readThrough(reading, engine.planCheck({ ...manifest, facts: manifest.target }));
+    await readThrough(reading, { ...more, ...engine.planCheck({ ...manifest, facts: manifest.target }) });
   } catch (error) {
     if (!(error instanceof DumpError)) throw error;
     await expectStored(reading);
@@ -47,7 +47,14 @@ export async function expectReadable(reading: Reading): Promise<string | undefin
   return undefined;
 }
 
-async function readThrough(reading: Reading, plan: CheckPlan): Promise<void> {
+/** What is known of a dump, and wanted of it, besides. */
+interface Watch {
+  readonly marks?: Marks;
+  /** Sees every byte of the dump that is no folder. */
+  readonly see?: (chunk: Buffer) => void;
+}
+
+async function readThrough(reading: Reading, plan: CheckPlan & Watch): Promise<void> {
   const { session, scratch, backup } = reading;
   const { host } = session;
   const { manifest, path } = backup;
@@ -68,11 +75,12 @@ async function readThrough(reading: Reading, plan: CheckPlan): Promise<void> {
 }
 
 /** The same marks as when it was made, on what came back. */
-function watchDump({ marks, examine }: CheckPlan, path: string): Pick<Producer, 'tap' | 'approve'> {
+function watchDump({ marks, examine, see }: CheckPlan & Watch, path: string): Pick<Producer, 'tap' | 'approve'> {
   const completeness = marks && watchCompleteness(marks);
   const examination = examine?.();
   return {
     tap: (chunk) => {
+      see?.(chunk);
       examination?.add(chunk);
       return completeness?.add(chunk);
     },

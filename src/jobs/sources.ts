@@ -62,6 +62,18 @@ export function sourceOf(config: Config, name: string): Source {
   return { connection, database: labelOf(connection), series: seriesOf(config, connection), part: 'database' };
 }
 
+/** The source that bears this name in the names of its backups; undefined where the configuration has none. */
+export function findSource(config: Config, label: string): Source | undefined {
+  const { selection } = config;
+  if (selection.kind === 'one') return label === config.database ? ownSource(config) : undefined;
+  if (selection.kind === 'all') return matchesAny(label, selection.exclude) ? undefined : sourceOf(config, label);
+  return selection.names.map((name) => sourceOf(config, name)).find(({ database }) => database === label);
+}
+
+/** Where there is but one. */
+export const findOnlySource = (config: Config): Source | undefined =>
+  config.selection.kind === 'one' ? ownSource(config) : undefined;
+
 function globalsOf(config: Config): Source {
   const series = seriesOf(config, { ...config.connection, database: '' });
   return { connection: config.connection, database: 'all', series, part: 'globals' };

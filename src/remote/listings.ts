@@ -16,6 +16,8 @@ export interface Listings {
   stat(path: string, signal: AbortSignal): Promise<number | undefined>;
   /** When an object was stored, by the storage's own clock; undefined where it has none that we could tell. */
   storedAt(path: string, signal: AbortSignal): Promise<Date | undefined>;
+  /** When an object was written, as far as the storage and whoever copied it there tell. */
+  modifiedAt(path: string, signal: AbortSignal): Promise<Date | undefined>;
 }
 
 const entrySchema = z.object({ Path: z.string(), Size: z.number(), IsDir: z.boolean() });
@@ -27,6 +29,7 @@ export const createListings = (site: Site): Listings => ({
   listFolder: (path, signal) => list(site, path, signal),
   stat: (path, signal) => stat(site, path, signal),
   storedAt: (path, signal) => storedAt(site, path, signal),
+  modifiedAt: (path, signal) => readTime(site, path, [], signal),
 });
 
 async function list(site: Site, folder: string, signal: AbortSignal): Promise<Listing> {
@@ -53,8 +56,16 @@ async function stat(site: Site, path: string, signal: AbortSignal): Promise<numb
 async function storedAt(site: Site, path: string, signal: AbortSignal): Promise<Date | undefined> {
   // Elsewhere the time is what rclone has set, or this machine's.
   if (!site.backend.isAtomic || site.backend.types.includes('local')) return undefined;
-  const flags = ['--stat', '--use-server-modtime', '--no-mimetype'];
-  const stdout = await ask(site, 'lsjson', path, flags, signal);
+  return await readTime(site, path, ['--use-server-modtime'], signal);
+}
+
+async function readTime(
+  site: Site,
+  path: string,
+  flags: readonly string[],
+  signal: AbortSignal,
+): Promise<Date | undefined> {
+  const stdout = await ask(site, 'lsjson', path, ['--stat', '--no-mimetype', ...flags], signal);
   const time = parse(timedSchema.nullable(), stdout, `what rclone says of ${path}`)?.ModTime;
   return time === undefined || Number.isNaN(Date.parse(time)) ? undefined : new Date(time);
 }

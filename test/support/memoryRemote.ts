@@ -44,6 +44,7 @@ export function createMemoryRemote(storage: Storage, options: MemoryRemoteOption
     listFolder: unused,
     stat: (path, signal) => act('stat', path, signal, () => storage.get(path)?.length),
     storedAt: async () => undefined,
+    modifiedAt: async () => undefined,
     readAll: (paths, _folder, signal) => act('read', '', signal, () => readTexts(storage, paths)),
     readSome: async (paths, folder, signal) => {
       const all = remote.readAll(paths, folder, signal);

@@ -1,0 +1,265 @@
+import { createId } from '../core/backupId.ts';
+import { ConfigError, describeError, RemoteError, VerifyError } from '../core/errors.ts';
+import { MANIFEST_SUFFIX, type Manifest, parseManifest } from '../core/manifest.ts';
+import { findTime, type NameReading, readName } from '../core/nameTime.ts';
+import { isRecordName } from '../core/naming.ts';
+import { matchesAny } from '../core/pattern.ts';
+import type { Recognised } from '../engines/engine.ts';
+import { planDecoding } from '../pipeline/filters.ts';
+import { createScratch, type Scratch } from '../process/scratch.ts';
+import type { Backup } from '../remote/catalog.ts';
+import { digestStored, type Reading, recordVerdict, type Stored } from './artifact.ts';
+import { readCatalogs } from './catalogs.ts';
+import { expectReadable, UNREADABLE } from './content.ts';
+import { HEAD_BYTES, pipeHead } from './head.ts';
+import { exitCodeOf } from './report.ts';
+import { at, type Session } from './session.ts';
+import { findOnlySource, findSource, type Source } from './sources.ts';
+
+export interface AdoptOptions {
+  /** Paths on the remote, or patterns of them; none for all whose names BACKUP_NAME_TEMPLATE makes of the configured databases. */
+  readonly names: readonly string[];
+  readonly isDryRun: boolean;
+}
+
+/** What became of one object that was not ours. */
+export interface Adoption {
+  readonly remote: string;
+  readonly path: string;
+  /** What it is now, or would be; undefined where it was left as it is. */
+  readonly manifest: Manifest | undefined;
+  /** Why it was left. */
+  readonly reason: string | undefined;
+}
+
+/**
+ * Makes backups of the configured databases out of dumps that another tool left: looks at all of their content, as `verify` does, and
+ * writes a manifest beside those that are whole. What is no such dump is left alone. Returns the exit code: that of the first that failed.
+ */
+export async function adopt(
+  session: Session,
+  { names, isDryRun }: AdoptOptions,
+  onAdoption: (adoption: Adoption) => void,
+): Promise<number> {
+  const { host } = session;
+  const missed = new Set(names);
+  const failures: unknown[] = [];
+  for (const { place, catalog } of await readCatalogs(session, host.signal)) {
+    const { remote } = place;
+    const isTaken = (path: string) => catalog.listing.has(path + MANIFEST_SUFFIX);
+    for (const path of catalog.foreign.filter((name) => !isRecordName(name))) {
+      const fitting = names.filter((name) => name === path || matchesAny(path, [name]));
+      for (const name of fitting) missed.delete(name);
+      const found = readName(host.config.template, path, host.config.timeZone);
+      if (fitting.length === 0 && (names.length > 0 || !isConfigured(session, found))) continue;
+      const tell = (manifest?: Manifest, reason?: string) =>
+        onAdoption({ remote: remote.title, path, manifest, reason: reason && host.redact(reason) });
+      try {
+        if (isTaken(path))
+          throw new ConfigError('the manifest beside it cannot be read: it may be a backup of a newer version');
+        const bytes = catalog.listing.get(path) ?? 0;
+        tell(await adoptOne(at(session, place), { path, bytes, found }, isDryRun));
+      } catch (error) {
+        host.signal.throwIfAborted();
+        failures.push(error);
+        tell(undefined, error instanceof VerifyError ? error.finding : describeError(error));
+      }
+    }
+  }
+  for (const name of missed) {
+    const failure = new ConfigError(
+      `${name}: there is nothing of that name that is not a backup already (dbstash list --all)`,
+    );
+    failures.push(failure);
+    host.logger.error(failure.message);
+  }
+  return failures.length === 0 ? 0 : exitCodeOf(failures[0]);
+}
+
+interface Stray {
+  readonly path: string;
+  readonly bytes: number;
+  readonly found: NameReading | undefined;
+}
+
+/** Whether a name was made by our template, of a database of ours. */
+const isConfigured = ({ host: { config } }: Session, found: NameReading | undefined): boolean =>
+  found !== undefined &&
+  (found.database === undefined ? findOnlySource(config) : findSource(config, found.database)) !== undefined;
+
+async function adoptOne(given: Session, stray: Stray, isDryRun: boolean): Promise<Manifest> {
+  const { host, remote } = given;
+  // Nothing is written beside what is not ours, whatever is found of it.
+  const session = { ...given, host: { ...host, config: { ...host.config, dryRun: true } } };
+  await using scratch = await createScratch(host.config.tempDir, `adopt-${host.randomHex(4)}`);
+  const startedAt =
+    stray.found?.startedAt ??
+    findTime(stray.path.slice(stray.path.lastIndexOf('/') + 1), host.config.timeZone) ??
+    (await remote.modifiedAt(stray.path, host.signal));
+  if (!startedAt)
+    throw new ConfigError('neither its name nor the storage tells when it was made: put the time into its name');
+  const draft = draftOf(session, stray, startedAt);
+  const reading = (manifest: Manifest): Reading => ({ session, scratch, backup: backupOf(stray.path, manifest) });
+  const head: Buffer[] = [];
+  const stored = await digestStored(reading(draft), keepHead(head));
+  const layers = await peel(session, scratch, Buffer.concat(head).subarray(0, HEAD_BYTES));
+  const recognised = recognise(session, layers.head);
+  const source = chooseSource(session, stray, recognised);
+  const manifest = describe(draft, { stored, layers, recognised, source });
+  let dumpBytes = 0;
+  await expectWhole(reading(manifest), recognised, (chunk) => {
+    dumpBytes += chunk.length;
+  });
+  const whole = { ...manifest, dumpBytes };
+  if (!isDryRun) await commit(given, scratch, whole);
+  return whole;
+}
+
+const backupOf = (path: string, manifest: Manifest): Backup => ({
+  manifest,
+  path,
+  state: 'good',
+  reason: undefined,
+  verdict: undefined,
+});
+
+function keepHead(head: Buffer[]): (chunk: Buffer) => void {
+  let bytes = 0;
+  return (chunk) => {
+    if (bytes < HEAD_BYTES) head.push(Buffer.from(chunk));
+    bytes += chunk.length;
+  };
+}
+
+/** As much of the manifest as is known before the first byte was read. */
+function draftOf({ host, engine }: Session, { path, bytes }: Stray, startedAt: Date): Manifest {
+  const id = createId(startedAt, host.randomHex(3));
+  return {
+    dbstash: 1,
+    id,
+    run: id,
+    series: '',
+    serverId: null,
+    engine: engine.name,
+    database: '',
+    mode: 'stream',
+    artifact: path,
+    startedAt: startedAt.toISOString(),
+    finishedAt: startedAt.toISOString(),
+    bytes,
+    sha256: '0'.repeat(64),
+    dumpBytes: bytes,
+    format: '',
+    compression: null,
+    encryption: null,
+    tool: 'unknown',
+    server: 'unknown',
+    version: host.version,
+    target: {},
+  };
+}
+
+interface Layers {
+  readonly compression: string | null;
+  readonly encryption: string | null;
+  /** Of the dump itself. */
+  readonly head: Buffer;
+}
+
+/** How each begins that `planDecoding` undoes. */
+const LAYERS: readonly { readonly magic: Buffer; readonly compression?: string; readonly encryption?: string }[] = [
+  { magic: Buffer.from('age-encryption.org/'), encryption: 'age' },
+  { magic: Buffer.from('1f8b', 'hex'), compression: 'gzip' },
+  { magic: Buffer.from('28b52ffd', 'hex'), compression: 'zstd' },
+  { magic: Buffer.from('04224d18', 'hex'), compression: 'lz4' },
+];
+
+/** Takes off what is around the dump: encryption first, then compression. */
+async function peel(session: Session, scratch: Scratch, outer: Buffer): Promise<Layers> {
+  const { host } = session;
+  let layers: Layers = { compression: null, encryption: null, head: outer };
+  for (const { magic, compression = null, encryption = null } of LAYERS) {
+    if (!layers.head.subarray(0, magic.length).equals(magic) || layers.compression !== null) continue;
+    let { head } = layers;
+    for (const command of planDecoding({ compression, encryption }, host.config.identity)) {
+      const { clear, stderr } = await pipeHead(session, scratch, command, head, host.signal);
+      if (clear.length === 0) throw new ConfigError(`${command.file} makes nothing of it: ${stderr.split('\n')[0]}`);
+      head = clear;
+    }
+    layers = { compression: layers.compression ?? compression, encryption: layers.encryption ?? encryption, head };
+  }
+  return layers;
+}
+
+function recognise({ engine }: Session, head: Buffer): Recognised {
+  const found = engine.recognise(head.subarray(0, 64 * 1024).toString('latin1'));
+  if (!found)
+    throw new ConfigError(
+      `it is no dump of ${engine.title} in a form that dbstash makes, nor one of those in gzip, zstd, lz4 or age`,
+    );
+  if (found.refusal !== undefined) throw new ConfigError(`${found.refusal}: a restore could not be kept to one place`);
+  return found;
+}
+
+function chooseSource({ host: { config }, engine }: Session, { found }: Stray, { databases }: Recognised): Source {
+  const labels = [found?.database, databases?.length === 1 ? databases[0] : undefined];
+  const named = labels.flatMap((label) => (label === undefined ? [] : (findSource(config, label) ?? [])));
+  const source = named[0] ?? findOnlySource(config);
+  if (!source)
+    throw new ConfigError('which database it is of is not clear: name that one alone with DB_NAME (--db-name)');
+  const { database } = source.connection;
+  if (database !== '' && !engine.isWhole && databases && !databases.includes(database))
+    throw new ConfigError(
+      `it is of ${databases.join(', ')}, not of ${database}: DB_NAME (--db-name) says which one is meant`,
+    );
+  return source;
+}
+
+function describe(
+  draft: Manifest,
+  {
+    stored,
+    layers,
+    recognised,
+    source,
+  }: { readonly stored: Stored; readonly layers: Layers; readonly recognised: Recognised; readonly source: Source },
+): Manifest {
+  const { mode, format, facts, tool, server } = recognised;
+  return {
+    ...draft,
+    ...stored,
+    dumpBytes: stored.bytes,
+    series: source.series,
+    database: source.database,
+    mode,
+    format,
+    compression: layers.compression,
+    encryption: layers.encryption,
+    tool: tool ?? draft.tool,
+    server: server ?? draft.server,
+    target: { ...facts, adopted: true },
+  };
+}
+
+async function expectWhole(reading: Reading, { marks }: Recognised, see: (chunk: Buffer) => void): Promise<void> {
+  try {
+    await expectReadable(reading, { marks, see });
+  } catch (error) {
+    if (!(error instanceof VerifyError)) throw error;
+    const finding = `it is not whole: ${error.finding.replace(`${UNREADABLE}: `, '')}`;
+    throw new VerifyError(`${reading.backup.path}: ${finding}`, { finding });
+  }
+}
+
+/** The manifest makes it a backup. It is read back: what is written at the same moment by somebody else shows. */
+async function commit(session: Session, scratch: Scratch, manifest: Manifest): Promise<void> {
+  const { host, remote } = session;
+  const path = manifest.artifact + MANIFEST_SUFFIX;
+  if ((await remote.stat(path, host.signal)) !== undefined) throw new RemoteError('somebody else has just adopted it');
+  await remote.write(path, `${JSON.stringify(manifest, null, 2)}\n`, host.signal);
+  const back = parseManifest((await remote.readAll([path], scratch.path, host.signal)).get(path) ?? '');
+  if (!back) await remote.remove([path], scratch.path, host.signal);
+  if (back?.id !== manifest.id) throw new RemoteError(`${remote.title} does not hold ${path} as it was written`);
+  await remote.sync([path]);
+  await recordVerdict(session, backupOf(manifest.artifact, manifest), { level: 'content', ok: true, reason: null });
+}
