@@ -78,7 +78,8 @@ export const commands: readonly CommandRow[] = [
     summary: 'look whether backups (an artifact, an id, latest or all) are whole, and write the result beside them',
     options: [['--level <level>', 'stored, content or restore, instead of VERIFY_LEVEL'], JSON_OPTION],
     example: 'dbstash verify all --level stored',
-    exitCodes: '0 all whole; 3 the remote failed; 4 one is missing or damaged; 1 there is none, or a tool failed',
+    exitCodes:
+      '0 all well; 3 the remote failed; 4 one is missing or damaged, or a drill could not restore it; 1 there is none, or a tool or the server of the drill failed',
     run: (call) => withSession(withLevel(call), runVerify),
   },
   {
@@ -143,7 +144,7 @@ export const exitCodes: readonly (readonly [code: number, meaning: string])[] = 
   [EXIT.failed, 'the database or one of its tools failed, or there is no such backup'],
   [EXIT.config, 'wrong configuration or command line, or a target that is not ready: nothing was touched'],
   [EXIT.remote, 'the remote, or rclone, failed'],
-  [EXIT.damaged, 'what is stored is not what was backed up'],
+  [EXIT.damaged, 'what is stored is not what was backed up, or a drill could not restore it'],
   [EXIT.locked, 'another run holds the lock of the series'],
   [EXIT.sigint, 'interrupted by SIGINT'],
   [EXIT.sigterm, 'interrupted by SIGTERM'],

@@ -13,7 +13,6 @@ import type { Host, Session } from './jobs/session.ts';
 import { openSession } from './jobs/session.ts';
 import { createTries } from './jobs/tries.ts';
 import { runVerification } from './jobs/verification.ts';
-import { judgedOf } from './jobs/verify.ts';
 import { parseSchedule, runSchedule, type Schedule } from './schedule.ts';
 
 /** Backs up when the schedule says so, until the host's signal fires. Returns the exit code. */
@@ -100,12 +99,11 @@ async function verifyOnSchedule(host: Host, memory: Memory): Promise<void> {
   if (config.verifySchedule === undefined) return;
   let current: Promise<void> | undefined;
   const verify = async () => {
-    const { verified } = await runVerification(host);
-    const at = clock.now().toISOString();
-    // Tools and servers had a hand in the reasons, and the page shows them.
-    const shown = verified.map((one) => ({ ...one, reason: one.reason && host.redact(one.reason) }));
-    const judged = shown.filter(({ level }) => level !== 'stored').map((one) => judgedOf(one, at));
-    memory.note((state) => noteVerdicts(state, judged));
+    const { judged } = await runVerification(host);
+    const found = judged.flatMap(({ verified: { remote, artifact }, verdict }) =>
+      verdict ? [{ remote, artifact, verdict }] : [],
+    );
+    memory.note((state) => noteVerdicts(state, found));
   };
   const tick = () => {
     if (current) return logger.warn('skipped: the verification before is still going on');

@@ -96,6 +96,7 @@ describe('the smallest configuration', () => {
       hooks: { pre: undefined, post: undefined, timeoutMs: 3_600_000 },
       health: { port: 8080, host: undefined, graceMs: 3_600_000 },
       verifyLevel: 'content',
+      verifyTimeoutMs: 43_200_000,
       useLock: true,
       minBytes: 1,
       maxShrink: undefined,

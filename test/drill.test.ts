@@ -1,4 +1,6 @@
 import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -7,10 +9,12 @@ import type { Mode } from '../src/core/mode.ts';
 import { fakePath, listBackups } from './support/backups.ts';
 import { runDbstash } from './support/dbstash.ts';
 import { describeEngine, FIXTURE_TOOLS, FIXTURES, type Fixture } from './support/fixtures.ts';
+import { type MongoTestServer, startFerret, startMongoJava } from './support/mongo.ts';
 import { type MysqlServer, startMariadb } from './support/mysql.ts';
 import { describeWith } from './support/need.ts';
 import { type PostgresServer, startPostgres } from './support/postgres.ts';
-import { makeBackup } from './support/restores.ts';
+import { startRemote } from './support/remotes.ts';
+import { flipByte, makeBackup, rewriteManifest } from './support/restores.ts';
 import { type Scratch, scratchFolder } from './support/scratch.ts';
 import { requireTool } from './support/tools.ts';
 
@@ -20,6 +24,7 @@ const TIMEOUT = { timeout: 240_000 };
 
 interface Line {
   readonly ok: boolean;
+  readonly outcome: string;
   readonly level: string;
   readonly reason: string | null;
   readonly drill?: { readonly tables: number; readonly rows: number; readonly durationMs: number };
@@ -84,7 +89,7 @@ for (const name of Object.keys(COUNTS) as EngineName[]) {
       expect(lines[0]?.drill?.durationMs).toBeGreaterThan(0);
       expect(await fixture.content()).toEqual(before);
       const listed = await runDbstash(['list'], env);
-      expect(listed.stdout).toMatch(/\(restore verified \d+s ago: restored in [\d.]+m?s\)/);
+      expect(listed.stdout).toMatch(/\(restore verified \d+s ago: restored in [\d.]+m?s at [\d.]+ [KM]?i?B\/s\)/);
       expect(execFileSync('find', [env.BACKUP_TEMP_DIR!, '-type', 'f'], { encoding: 'utf8' })).toBe('');
       // A later look that is less close does not forget how long a restore takes.
       await runDbstash(['verify'], env);
@@ -133,26 +138,106 @@ describeWith(FIXTURE_TOOLS.pg, 'a drill on a PostgreSQL server', () => {
     expect(await other.server.sql("SELECT count(*) FROM pg_roles WHERE rolname = 'app'")).toEqual(['1']);
   });
 
-  it('F15: tells of a backup that cannot be restored, marks it, and removes what it had made', TIMEOUT, async () => {
+  it('F15: tells of a drill that failed, by all that tells, and leaves the backup good', TIMEOUT, async () => {
     const env = envFor('bad', { DUMP_EXTRA_ARGS: '--table=public.t' });
+    const { artifact: first } = await makeBackup(env);
+    expect((await drill(env)).run.exitCode).toBe(0);
     await server.sql('CREATE SCHEMA aside; CREATE TYPE aside.kind AS ENUM ($$a$$); ALTER TABLE t ADD k aside.kind', {
       database: 'orders',
     });
     const before = await databases();
-    await makeBackup(env);
-    expect((await runDbstash(['verify'], env)).exitCode).toBe(0);
+    const { artifact } = await makeBackup(env);
+    const why = 'schema "aside" does not exist';
     const { run, lines } = await drill(env);
-    expect([run.exitCode, run.stderr]).toEqual([4, expect.stringContaining('it could not be restored')]);
-    expect(lines).toMatchObject([
-      { ok: false, level: 'restore', reason: expect.stringContaining('schema "aside" does not exist') },
+    expect([run.exitCode, run.stderr]).toEqual([
+      4,
+      expect.stringMatching(/is as it was written, and its drill failed: it could not be restored: .*aside/),
     ]);
-    expect((await listBackups(env))[0]?.state).toBe('damaged');
+    expect(lines).toMatchObject([
+      { ok: false, outcome: 'drill failed', level: 'restore', reason: expect.stringContaining(why) },
+    ]);
+    expect(lines[0]).not.toHaveProperty('drill');
     expect(await databases()).toEqual(before);
-    // It can be read, as before: that is no news.
-    const again = await runDbstash(['verify'], env);
-    expect([again.exitCode, again.stderr]).toEqual([4, expect.stringContaining('only a drill can take that back')]);
-    expect((await listBackups(env))[0]?.state).toBe('damaged');
+    const failed = {
+      state: 'good',
+      verified: { ok: true, level: 'content', failedDrill: { reason: expect.stringContaining(why) } },
+    };
+    expect((await listBackups(env))[0]).toMatchObject(failed);
+    expect((await runDbstash(['list'], env)).stdout).toMatch(
+      /good .*\(content verified \d+s ago\) {2}\(its drill failed \d+s ago: it could not be restored/,
+    );
+    // It can be read, as before: that takes back nothing.
+    for (const level of ['content', 'stored']) {
+      const again = await runDbstash(['verify', '--level', level], env);
+      expect([again.exitCode, again.stdout]).toEqual([
+        0,
+        expect.stringMatching(/^ *good .*its last drill, of .*failed/),
+      ]);
+      expect((await listBackups(env))[0]).toMatchObject(failed);
+    }
+    const preview = await runDbstash(['restore', 'latest', '--dry-run', '--database', 'copy'], env);
+    expect(preview.stdout).toContain(artifact);
+    expect(preview.stdout).toMatch(
+      new RegExp(`takes about +[\\d.]+m?s, by the last drill, of ${first}: [\\d.]+m?s, .*/s of the dump`),
+    );
+    expect(preview.stderr).toMatch(new RegExp(`the last drill of ${artifact}, of .*, failed: it could not`));
+    await makeBackup({ ...env, RETENTION_MAX_FILES: '1' });
+    expect(await listBackups(env)).toHaveLength(1);
     await server.sql('ALTER TABLE t DROP k; DROP SCHEMA aside CASCADE', { database: 'orders' });
+  });
+
+  it('F15: a drill that meets damage says so, and one that goes well takes back a failed one', TIMEOUT, async () => {
+    await using remote = await startRemote('local');
+    const env = envFor('both', { ...remote.env, RCLONE_REMOTE: remote.remote });
+    const { artifact } = await makeBackup(env);
+    await server.sql('ALTER ROLE app RENAME TO gone');
+    const psql = fakePath(scratch, {
+      psql: `case "$*" in *--command=BEGIN*) cat >/dev/null; echo 'ERROR:  relation "x" is odd' >&2; exit 3 ;; esac
+exec '${requireTool('psql')}' "$@"`,
+    });
+    expect((await drill({ ...env, ...psql })).lines).toMatchObject([{ outcome: 'drill failed' }]);
+    await flipByte(remote, artifact);
+    expect((await drill(env)).lines).toMatchObject([{ outcome: 'damaged' }]);
+    expect((await listBackups(env))[0]).toMatchObject({ state: 'damaged', verified: { failedDrill: {} } });
+    await flipByte(remote, artifact);
+    expect((await drill(env)).lines).toMatchObject([{ outcome: 'good' }]);
+    const [listed] = await listBackups(env);
+    expect(listed).toMatchObject({ state: 'good', verified: { level: 'restore' } });
+    expect(JSON.stringify(listed)).not.toContain('failedDrill');
+    await server.sql('DROP ROLE app; ALTER ROLE gone RENAME TO app');
+  });
+
+  it('F15: ends a drill that hangs, tells of it, and removes what it made', TIMEOUT, async () => {
+    await using remote = await startRemote('local');
+    const env = envFor('hung', { ...remote.env, RCLONE_REMOTE: remote.remote, VERIFY_TIMEOUT: '4s' });
+    const { artifact } = await makeBackup(env);
+    const before = await databases();
+    const text = (await remote.read(artifact))
+      .toString()
+      .replace('CREATE TABLE', 'SELECT pg_sleep(600);\nCREATE TABLE');
+    await remote.write(artifact, Buffer.from(text));
+    const sha256 = createHash('sha256').update(text).digest('hex');
+    await rewriteManifest(remote, artifact, { sha256, bytes: text.length, dumpBytes: text.length });
+    const { run, lines } = await drill(env);
+    expect([run.exitCode, run.stderr]).toEqual([
+      1,
+      expect.stringContaining('the drill took longer than VERIFY_TIMEOUT, 4'),
+    ]);
+    expect(lines).toMatchObject([{ outcome: 'drill failed' }]);
+    expect((await listBackups(env))[0]).toMatchObject({ state: 'good', verified: { failedDrill: {} } });
+    expect(await databases()).toEqual(before);
+  });
+
+  it('ends a question that a hung server never answers', TIMEOUT, async () => {
+    const env = envFor('mute', { VERIFY_TIMEOUT: '4s' });
+    await makeBackup(env);
+    const mute = createServer(() => {});
+    await new Promise<void>((done) => void mute.listen(0, '127.0.0.1', done));
+    const { port } = mute.address() as AddressInfo;
+    const { run, lines } = await drill({ ...env, VERIFY_DB_URI: `postgres://postgres@127.0.0.1:${port}/postgres` });
+    mute.close();
+    expect([run.exitCode, lines, run.stderr]).toEqual([1, [], expect.stringContaining('VERIFY_TIMEOUT')]);
+    expect(JSON.stringify(await listBackups(env))).not.toContain('failedDrill');
   });
 
   it('blames no backup for a server that is down, or one that may not be used', TIMEOUT, async () => {
@@ -184,9 +269,9 @@ describeWith(FIXTURE_TOOLS.pg, 'a drill on a PostgreSQL server', () => {
 exec '${requireTool('psql')}' "$@"`,
     });
     const { run, lines } = await drill({ ...env, ...psql });
-    expect([run.exitCode, lines]).toEqual([1, []]);
-    expect(run.stderr).toContain('could not be verified: psql exited with 2: FATAL:  terminating connection');
-    expect((await listBackups(env))[0]?.state).toBe('good');
+    expect([run.exitCode, lines]).toMatchObject([1, [{ outcome: 'drill failed' }]]);
+    expect(run.stderr).toContain('its drill failed: it could not be restored: psql exited with 2: FATAL:  terminating');
+    expect((await listBackups(env))[0]).toMatchObject({ state: 'good', verified: { ok: true } });
   });
 
   it('removes what it made also where a subscription holds it fast', TIMEOUT, async () => {
@@ -308,6 +393,36 @@ describeWith(FIXTURE_TOOLS.mariadb, 'a drill on a MariaDB server', () => {
     },
   );
 
+  it('F15: ends a drill that hangs, and what its client had begun, and removes what it made', TIMEOUT, async () => {
+    await using remote = await startRemote('local');
+    await server.createDatabase('hung');
+    await server.sql('CREATE TABLE t (i int)', { database: 'hung' });
+    const env: Env = {
+      DB_URI: server.uri('hung'),
+      ENGINE: 'mariadb',
+      VERIFY_DB_URI: server.uri('mysql'),
+      VERIFY_TIMEOUT: '4s',
+      ...remote.env,
+      RCLONE_REMOTE: remote.remote,
+      BACKUP_TEMP_DIR: join(scratch.path, 'hung'),
+    };
+    const { artifact } = await makeBackup(env);
+    const whole = (await remote.read(artifact)).toString();
+    const text = whole.replace(
+      '-- Dump completed',
+      'INSERT INTO t SELECT BENCHMARK(1000000000000, MD5(1));\n-- Dump completed',
+    );
+    await remote.write(artifact, Buffer.from(text));
+    const sha256 = createHash('sha256').update(text).digest('hex');
+    await rewriteManifest(remote, artifact, { sha256, bytes: text.length, dumpBytes: text.length });
+    const { run, lines } = await drill(env);
+    expect([run.exitCode, run.stderr]).toEqual([1, expect.stringContaining('longer than VERIFY_TIMEOUT, 4')]);
+    expect(run.stderr).not.toContain('could not be removed');
+    expect(lines).toMatchObject([{ outcome: 'drill failed' }]);
+    const left = "SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name LIKE 'dbstash%'";
+    expect(await server.sql(left)).toEqual(['0']);
+  });
+
   it.each([
     ['stream', 'false'],
     ['directory', 'false'],
@@ -342,3 +457,85 @@ describeWith(FIXTURE_TOOLS.mariadb, 'a drill on a MariaDB server', () => {
     },
   );
 });
+
+/** The servers that there are to test with, by name, and whether they keep an oplog for it. */
+const MONGO_SERVERS = [
+  ['mongo-java-server', 'java', startMongoJava],
+  ['FerretDB', 'ferretdb', () => startFerret({ replicaSet: 'rs0' })],
+] as const;
+
+for (const [title, tool, start] of MONGO_SERVERS) {
+  describeWith(['mongodump', 'mongorestore', 'rclone', tool], `a drill of a whole server, ${title}`, () => {
+    let server: MongoTestServer;
+    let scratch: Scratch;
+    beforeAll(async () => {
+      scratch = scratchFolder();
+      server = await start();
+      // FerretDB has no such names, and dumps its oplog as well.
+      const odd = tool === 'java' ? 'or*ders' : 'or-ders';
+      if (tool !== 'java')
+        await server.client.db('local').createCollection('oplog.rs', { capped: true, size: 1_000_000 });
+      for (const [name, rows] of [
+        ['orders', 3],
+        [odd, 2],
+        ['users', 1],
+      ] as const) {
+        const documents = Array.from({ length: rows }, (_, i) => ({ i }));
+        await server.client.db(name).collection('t').insertMany(documents);
+        await server.client.db(name).collection('t').createIndex({ i: 1 });
+      }
+    }, 120_000);
+    afterAll(async () => {
+      await server?.stop();
+      await scratch?.[Symbol.asyncDispose]();
+    });
+
+    const databases = async () =>
+      (await server.client.db('admin').admin().listDatabases()).databases.map(({ name }) => name).sort();
+
+    it.each([
+      ['stream', 'false'],
+      ['tar', 'true'],
+    ])(
+      'restores the databases of a %s under other names, counts them, and drops them',
+      TIMEOUT,
+      async (mode, compress) => {
+        const env: Env = {
+          DB_URI: server.uri(),
+          VERIFY_DB_URI: server.uri({ database: 'orders' }),
+          BACKUP_MODE: mode,
+          BACKUP_COMPRESS: compress,
+          RCLONE_REMOTE: join(scratch.path, mode, 'backups'),
+          BACKUP_TEMP_DIR: join(scratch.path, mode, 'tmp'),
+          PATH: `${join(requireTool('mongodump'), '..')}:${process.env.PATH}`,
+        };
+        await makeBackup(env);
+        // Whoever asks for what is not there makes databases of the server's own.
+        const before = await databases();
+        const seen = new Set<string>();
+        let isOver = false;
+        const watch = async () => {
+          while (!isOver) {
+            for (const name of await databases()) seen.add(name);
+            await sleep(20);
+          }
+        };
+        const [{ run, lines }] = await Promise.all([drill(env).finally(() => (isOver = true)), watch()]);
+        expect(run, run.stderr).toMatchObject({ exitCode: 0 });
+        expect(lines).toMatchObject([{ outcome: 'good', level: 'restore', drill: { tables: 3, rows: 6 } }]);
+        expect(await databases()).toEqual(before);
+        const made = [...seen].filter((name) => !before.includes(name));
+        expect(made.filter((name) => !/^dbstash_drill_\w+_[123]$/.test(name))).toEqual([]);
+        expect(made).toHaveLength(3);
+        expect(await server.client.db('orders').collection('t').countDocuments()).toBe(3);
+        // One that fails leaves as little.
+        const broken = fakePath(scratch, {
+          mongorestore: `'${requireTool('mongorestore')}' "$@" 2>/dev/null; echo 'Failed: it is odd' >&2; exit 1`,
+        });
+        const failed = await drill({ ...env, PATH: `${broken.PATH}:${env.PATH}` });
+        expect(failed.lines).toMatchObject([{ outcome: 'drill failed', reason: expect.stringContaining('it is odd') }]);
+        expect(await databases()).toEqual(before);
+      },
+    );
+  });
+}

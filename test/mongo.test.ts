@@ -332,6 +332,31 @@ describe('mongo plans a restore', () => {
     expect(restoreArgs(changes)).toEqual(args);
   });
 
+  const drill = 'dbstash_drill_20260207t020000z_a1b2c3';
+
+  it('of a server in a drill: each database under a name of the drill, and nothing else', () => {
+    const facts = { database: null, databases: ['a*', 'orders'], oplog: true };
+    expect(restoreArgs({ ...into(drill), facts, isDrill: true })).toEqual([
+      '--archive',
+      ...['--nsInclude=a\\*.*', '--nsFrom=a\\*.*', `--nsTo=${drill}_1.*`],
+      ...['--nsInclude=orders.*', '--nsFrom=orders.*', `--nsTo=${drill}_2.*`],
+    ]);
+    expect(planRestore({ ...into(drill), facts, isDrill: true }).warnings).toEqual([]);
+    expect(restoreArgs({ ...into(drill), facts: { ...facts, databases: [] } })).toEqual([
+      '--archive',
+      `--nsInclude=${drill}.*`,
+    ]);
+    expect(() => planRestore({ ...into(drill), facts: { database: null } })).toThrow(/right is the level content/);
+    const commands = ({ commands }: DriverQuestion<unknown>) =>
+      commands.map(({ database, command }) => `${Object.keys(command)[0]} ${database}`);
+    const of = into(drill).connection;
+    const each = (command: string) => [`${command} ${drill}_1`, `${command} ${drill}_2`];
+    expect(commands(mongo.drill.drop(of, facts))).toEqual(each('dropDatabase'));
+    expect(commands(mongo.drill.count(of, facts))).toEqual(each('dbStats'));
+    // All of them are looked at before the first byte.
+    expect(commands(mongo.inspectTarget(of, facts)).slice(1)).toEqual(each('listCollections'));
+  });
+
   it('refusing what would end elsewhere, or is not there', () => {
     expect(() => planRestore({ ...into('b'), facts: all })).toThrow(/holds no database "b"; it holds a, orders/);
     expect(() => planRestore({ format: 'plain' })).toThrow(ConfigError);
@@ -411,6 +436,7 @@ describe('mongo reads what a server says', () => {
       major: 6,
       needsCopy: false,
       warnings: [],
+      tables: { kind: 'collection', names: ['c'] },
       notes: { isReplicaSet: false, authSource: 'admin' },
     });
   });

@@ -1,11 +1,14 @@
+import { rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { backupEnv, listBackups } from './support/backups.ts';
+import { backupEnv, fakePath, listBackups } from './support/backups.ts';
 import { runDbstash, startDbstash } from './support/dbstash.ts';
 import { startReceiver } from './support/receiver.ts';
 import { startRemote } from './support/remotes.ts';
 import { flipByte, makeBackup } from './support/restores.ts';
 import { freePort, scratchFolder, waitFor } from './support/scratch.ts';
 import { createSqlite } from './support/seeds.ts';
+import { requireTool } from './support/tools.ts';
 
 const TIMEOUT = { timeout: 180_000 };
 const NEVER = '0 0 1 1 *';
@@ -59,6 +62,49 @@ it(
     expect(await daemon.exited).toMatchObject({ exitCode: 0 });
   },
 );
+
+it('F15, F20: a daemon whose drill fails alarms, and stays ready with a good backup', TIMEOUT, async () => {
+  await using scratch = scratchFolder();
+  await using remote = await startRemote('local');
+  await using receiver = await startReceiver();
+  const port = await freePort();
+  const env = backupEnv(createSqlite(scratch), remote, scratch, {
+    BACKUP_SCHEDULE: NEVER,
+    BACKUP_CATCH_UP: 'false',
+    VERIFY_SCHEDULE: '*/3 * * * * *',
+    VERIFY_LEVEL: 'restore',
+    HEALTH_PORT: `${port}`,
+    NOTIFY_WEBHOOK_URL: `${receiver.origin}/hook`,
+  });
+  await makeBackup({ ...env, NOTIFY_WEBHOOK_URL: '' });
+  const broken = join(scratch.path, 'broken');
+  writeFileSync(broken, '');
+  const path = fakePath(scratch, {
+    sqlite3: `case "$*" in *drill.sqlite3.restoring-*) if [ -e '${broken}' ]; then cat >/dev/null; echo 'Parse error: it is odd' >&2; exit 1; fi ;; esac
+exec '${requireTool('sqlite3')}' "$@"`,
+  });
+  const ask = async (what: string) => {
+    const answer = await fetch(`http://127.0.0.1:${port}${what}`);
+    return { status: answer.status, text: await answer.text() };
+  };
+  await using daemon = startDbstash([], { ...env, ...path });
+  await daemon.waitForLog(/verification failed: .* its drill failed: it could not be restored: .*it is odd/, 60_000);
+  const isTold = async () => /dbstash_last_verification_ok\{.*level="restore"\} 0/.test((await ask('/metrics')).text);
+  await waitFor(isTold, { timeoutMs: 30_000, title: () => daemon.stderr() });
+  expect((await ask('/readyz')).status).toBe(200);
+  expect((await ask('/')).text).toContain('the last drill of');
+  await waitFor(() => receiver.received.length > 0, { timeoutMs: 30_000, title: () => 'a message' });
+  expect(JSON.parse(receiver.received[0]!.body)).toMatchObject({
+    job: 'verify',
+    outcome: 'failed',
+    status: 'failure',
+    error: expect.stringContaining('is as it was written, and its drill failed'),
+  });
+  expect(await listBackups(env)).toMatchObject([{ state: 'good', verified: { failedDrill: {} } }]);
+  rmSync(broken);
+  await waitFor(async () => !(await isTold()), { timeoutMs: 60_000, title: () => daemon.stderr() });
+  expect(JSON.stringify(await listBackups(env))).not.toContain('failedDrill');
+});
 
 it('a series that holds nothing yet is no failure of its verification', TIMEOUT, async () => {
   await using scratch = scratchFolder();

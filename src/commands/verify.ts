@@ -3,7 +3,7 @@ import { describeCounts } from '../core/manifest.ts';
 import { formatBytes, formatDuration } from '../core/units.ts';
 import { formatRows } from '../jobs/list.ts';
 import type { Session } from '../jobs/session.ts';
-import { type Verified, verify } from '../jobs/verify.ts';
+import { type Judged, type Verified, verify } from '../jobs/verify.ts';
 import { type Call, printJson, printText } from './call.ts';
 
 export async function runVerify(session: Session, { edge, options, args: [argument] }: Call): Promise<number> {
@@ -13,7 +13,7 @@ export async function runVerify(session: Session, { edge, options, args: [argume
       'DRY_RUN: a drill has no dry run, and nothing was restored; right is false, or --level content',
     );
   const results: Verified[] = [];
-  const take = (verified: Verified) => {
+  const take = ({ verified }: Judged) => {
     results.push(verified);
     if (!options.json) printText(edge, `${formatRows([describe(verified)])}\n`);
   };
@@ -22,8 +22,8 @@ export async function runVerify(session: Session, { edge, options, args: [argume
   return exitCode;
 }
 
-const describe = ({ ok, level, artifact, remote, bytes, durationMs, reason, drill }: Verified): string[] => [
-  ok ? 'good' : 'damaged',
+const describe = ({ outcome, level, artifact, remote, bytes, durationMs, reason, drill }: Verified): string[] => [
+  outcome,
   level,
   `${artifact} on ${remote}`,
   `${formatBytes(bytes)} in ${formatDuration(durationMs)}`,

@@ -67,6 +67,8 @@ export interface Config {
   readonly verifyLevel: VerifyLevel;
   /** Where drills go; it may hold a password. */
   readonly verifyUri: string | undefined;
+  /** Of one drill; 0 for none. */
+  readonly verifyTimeoutMs: number;
   /** Port 0: no server. */
   readonly health: { readonly port: number; readonly host: string | undefined; readonly graceMs: number };
   readonly log: { readonly level: Values['LOG_LEVEL']; readonly format: Values['LOG_FORMAT'] };
@@ -166,6 +168,7 @@ const assemble = (values: Values, parts: Assembled): Config => ({
   verifySchedule: values.VERIFY_SCHEDULE,
   verifyLevel: values.VERIFY_LEVEL,
   verifyUri: parts.settings.VERIFY_DB_URI.text,
+  verifyTimeoutMs: values.VERIFY_TIMEOUT,
   health: { port: values.HEALTH_PORT, host: values.HEALTH_HOST, graceMs: values.HEALTH_GRACE },
   log: { level: values.LOG_LEVEL, format: values.LOG_FORMAT },
   restoreUri: parts.settings.RESTORE_DB_URI.text,

@@ -404,6 +404,12 @@ const VARIABLES = {
     secret: true,
     mask: 'uri',
   },
+  VERIFY_TIMEOUT: {
+    group: 'verify',
+    help: 'Longest time for one drill, which then ends and removes what it made; 0 is none',
+    parse: parseTimeout,
+    default: '12h',
+  },
 
   LOG_LEVEL: {
     group: 'log',

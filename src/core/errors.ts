@@ -42,6 +42,16 @@ export class VerifyError extends DbstashError {
   }
 }
 
+/** A backup whose bytes are as they were written did not pass its drill: no damage. */
+export class DrillError extends DbstashError {
+  override readonly exitCode: number;
+  /** `isServer`: the server of the drill was the trouble, as far as can be known. */
+  constructor(message: string, isServer: boolean) {
+    super(message);
+    this.exitCode = isServer ? EXIT.failed : EXIT.damaged;
+  }
+}
+
 /** Another run holds the lock of the series. */
 export class LockedError extends DbstashError {
   override readonly exitCode = EXIT.locked;

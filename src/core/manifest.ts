@@ -16,6 +16,14 @@ const storedFile = z.object({
 });
 export type StoredFile = z.infer<typeof storedFile>;
 
+/** As `KeptTables`. */
+const keptTables = z.object({
+  kind: z.string(),
+  count: z.int().nonnegative(),
+  names: z.array(z.string()).readonly().exactOptional(),
+  digests: z.string().exactOptional(),
+});
+
 /**
  * The small JSON beside an artifact that makes it a backup: the commit marker, written after the artifact is known to
  * be whole on the remote. `bytes` and `sha256` are of what is stored, `dumpBytes` of what the tool wrote. Times are ISO 8601,
@@ -44,6 +52,8 @@ const manifestSchema = z.object({
   version: z.string(),
   target,
   files: z.array(storedFile).exactOptional(),
+  /** Of a later version it may say something else: the backup is one all the same. */
+  tables: keptTables.exactOptional().catch(undefined as never),
 });
 export type Manifest = z.infer<typeof manifestSchema>;
 
@@ -72,14 +82,27 @@ export const digestOfFiles = (files: readonly StoredFile[]): string =>
 export const VERIFY_LEVELS = ['stored', 'content', 'restore'] as const;
 export type VerifyLevel = (typeof VERIFY_LEVELS)[number];
 
-/** What the last drill counted, and how long it took, from the first byte to the last. `tables` are collections too, `rows` documents and keys. */
-const drilledSchema = z.object({ tables: z.number(), rows: z.number(), durationMs: z.number() });
+/** What the last drill counted, when that was, and how long the restore took. `tables` are collections too, `rows` documents and keys. */
+const drilledSchema = z.object({
+  tables: z.number(),
+  rows: z.number(),
+  durationMs: z.number(),
+  /** When it ended; older releases did not say it. */
+  at: z.iso.datetime().exactOptional(),
+});
 export type Drilled = z.infer<typeof drilledSchema>;
+
+/** A drill that failed, of a backup whose bytes are as they were written. */
+const failedDrillSchema = z.object({ at: z.iso.datetime(), reason: z.string() });
+export type FailedDrill = z.infer<typeof failedDrillSchema>;
 
 export const describeCounts = ({ tables, rows }: Drilled): string =>
   tables > 0 ? `${rows} rows in ${tables} tables` : `${rows} keys`;
 
-/** What the last look at a backup's content found; beside the manifest, as `<artifact>.verify.json`. */
+/**
+ * What the last look at a backup's content found; beside the manifest, as `<artifact>.verify.json`. `ok` is of the stored bytes
+ * alone: a drill that fails says nothing of them, and leaves the backup good.
+ */
 const verdictSchema = z.object({
   dbstash: z.literal(1),
   id: z.string(),
@@ -89,13 +112,28 @@ const verdictSchema = z.object({
   reason: z.string().nullable(),
   /** The last one that went well, also where `level` is of a later look. */
   drill: drilledSchema.optional(),
+  /** The last drill, where it did not go well; until one does. */
+  failedDrill: failedDrillSchema.exactOptional(),
 });
 export type Verdict = z.infer<typeof verdictSchema>;
 
 /** Parsers of the records; undefined where the text is not one (another tool's file, or one cut short). */
 export const parseManifest = (text: string): Manifest | undefined => parseRecord(manifestSchema, text);
 export const parsePending = (text: string): Pending | undefined => parseRecord(pendingSchema, text);
-export const parseVerdict = (text: string): Verdict | undefined => parseRecord(verdictSchema, text);
+export function parseVerdict(text: string): Verdict | undefined {
+  const verdict = parseRecord(verdictSchema, text);
+  return verdict && readFormer(verdict);
+}
+
+/** Begins what is found of a backup that fails its drill. */
+export const UNRESTORABLE = 'it could not be restored';
+
+/** Older releases took a failed drill for damage, once the SHA-256 had proven to be right. */
+function readFormer(verdict: Verdict): Verdict {
+  const { ok, level, at, reason } = verdict;
+  if (ok || level !== 'restore' || !reason?.startsWith(UNRESTORABLE)) return verdict;
+  return { ...verdict, level: 'content', ok: true, reason: null, failedDrill: { at, reason } };
+}
 
 function parseRecord<T>(schema: z.ZodType<T>, text: string): T | undefined {
   try {

@@ -1,6 +1,7 @@
 import { type AnyQuestion, type Command, type DriverQuestion, type Question, SCRATCH } from '../core/command.ts';
 import type { Connection, EngineName, Host } from '../core/connection.ts';
 import type { Mode } from '../core/mode.ts';
+import type { Tables } from '../core/tables.ts';
 
 /**
  * What dbstash knows about a kind of database. An engine describes commands as data and reads their answers; it never
@@ -62,9 +63,9 @@ export interface Recognised extends CheckRequest {
 
 /** What a drill does besides a restore, with the database that was made for it. */
 export interface Drill {
-  count(connection: Connection): AnyQuestion<Counts>;
-  /** Removes it; nothing is to be done where it is a file in the scratch folder. */
-  drop?(connection: Connection): AnyQuestion<void>;
+  count(connection: Connection, facts: TargetFacts): AnyQuestion<Counts>;
+  /** Removes it, and what `planRestore` made beside it; nothing is to be done where it is a file in the scratch folder. */
+  drop?(connection: Connection, facts: TargetFacts): AnyQuestion<void>;
 }
 
 /** Exact. `tables` are collections, `rows` documents, where they are so called. */
@@ -109,6 +110,8 @@ export interface Server {
     readonly isLeftOut?: true;
   };
   readonly warnings: readonly string[];
+  /** What is there to be dumped, by name: who asks the next time can tell what is gone. Without what comes and goes by itself. */
+  readonly tables?: Tables;
   /** What `inspect` tells the planning of a dump, and nobody else. */
   readonly notes?: TargetFacts;
 }

@@ -2,6 +2,7 @@ import * as z from 'zod';
 import type { DriverAnswer, DriverCommand, DriverQuestion, DriverSession } from '../core/command.ts';
 import type { Connection } from '../core/connection.ts';
 import { DumpError } from '../core/errors.ts';
+import type { Tables } from '../core/tables.ts';
 import type { Server } from './engine.ts';
 import {
   buildInfo,
@@ -64,6 +65,7 @@ export function inspectMongo(connection: Connection): DriverQuestion<Server> {
         needsCopy: false,
         ...(unreadable.length > 0 && { unreadable: { names: unreadable, remedy } }),
         warnings: about.warnings,
+        tables: about.tables,
         notes: { ...server.notes, ...about.notes },
       };
     },
@@ -97,6 +99,7 @@ interface Part {
   readonly names: readonly string[];
   readonly notes: Server['target'];
   readonly warnings: readonly string[];
+  readonly tables: Tables;
 }
 
 function describeWhole(
@@ -111,6 +114,7 @@ function describeWhole(
     bytes: list.databases.reduce((sum, { sizeOnDisk = 0 }) => sum + sizeOnDisk, 0),
     target: { database: null, databases },
     names: databases,
+    tables: { kind: 'database', names: databases },
     notes: { canReadOplog },
     warnings: [
       ...(all && 'failure' in all
@@ -127,13 +131,18 @@ const stats = z.object({ dataSize: z.number() });
 
 /** mongodump makes an empty dump of what is not there, and exits 0. */
 function describeOne(database: string, [list, size]: readonly DriverAnswer[]): Part {
-  const names = readDocument(collectionList, list).cursor.firstBatch.map(({ name }) => name);
+  const found = readDocument(collectionList, list).cursor.firstBatch;
+  const names = found.map(({ name }) => name);
   if (names.length === 0) throw new DumpError(`there is no database ${JSON.stringify(database)}, or it is empty`);
   const brokenNames = names.filter((name) => /[\r\n]/.test(name));
   return {
     bytes: tryDocument(stats, size)?.dataSize ?? 0,
     target: { database, ...(brokenNames.length > 0 && { brokenNames }) },
     names: names.filter((name) => !isInternal(name)),
+    tables: {
+      kind: 'collection',
+      names: found.flatMap(({ name, type }) => (type === 'view' || isInternal(name) ? [] : name)),
+    },
     notes: {},
     warnings: brokenNames.map((name) => `${JSON.stringify(name)} could not be restored: ${NO_LINE_BREAKS}`),
   };

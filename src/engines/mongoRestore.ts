@@ -4,6 +4,7 @@ import { ConfigError } from '../core/errors.ts';
 import { DUMP, type RestorePlan, type RestoreRequest, type Target } from './engine.ts';
 import { isSystemDatabase, type MongoFacts, mongoFacts, mongoNotes, NO_LINE_BREAKS } from './mongoAnswers.ts';
 import { driverLogin, mongoTool } from './mongoConnection.ts';
+import { isWholeDrill, scratchNames } from './mongoScratch.ts';
 
 /**
  * mongorestore goes on after an error and exits 0, unless told to stop. Documents older than a collection's validator
@@ -31,13 +32,11 @@ export function planMongoRestore(request: RestoreRequest): RestorePlan {
   };
 }
 
-function warnOfLosses(
-  database: string,
-  { database: dumped = null, oplog, brokenNames = [] }: MongoFacts,
-): readonly string[] {
+function warnOfLosses(database: string, facts: MongoFacts): readonly string[] {
+  const { database: dumped = null, oplog, brokenNames = [] } = facts;
   return [
     ...brokenNames.map((name) => `${JSON.stringify(name)} is in the backup, and not restored: ${NO_LINE_BREAKS}`),
-    ...(dumped === null && database !== '' && oplog
+    ...(dumped === null && database !== '' && !isWholeDrill(database, facts) && oplog
       ? [
           'the oplog in the backup is not replayed for a single database: its collections are each of another moment of the dump',
         ]
@@ -49,6 +48,7 @@ function warnOfLosses(
 function chooseNamespaces(database: string, facts: MongoFacts): readonly string[] {
   const { database: dumped = null, databases, oplog, usersAndRoles } = facts;
   if (database === '') return oplog ? ['--oplogReplay'] : [];
+  if (isWholeDrill(database, facts)) return scatter(scratchNames(database, facts), database);
   if (dumped === null) {
     if (databases && !databases.includes(database)) {
       const known = databases.length === 0 ? 'none' : databases.join(', ');
@@ -58,6 +58,15 @@ function chooseNamespaces(database: string, facts: MongoFacts): readonly string[
   }
   if (dumped === database) return usersAndRoles ? [`--db=${database}`, '--restoreDbUsersAndRoles'] : [];
   return [`--nsFrom=${escapePattern(dumped)}.*`, `--nsTo=${escapePattern(database)}.*`];
+}
+
+/** Nothing but what is renamed is restored. */
+function scatter(names: ReturnType<typeof scratchNames>, drill: string): readonly string[] {
+  if (names.length === 0) return [`--nsInclude=${drill}.*`];
+  return names.flatMap(({ from, to }) => {
+    const source = `${escapePattern(from)}.*`;
+    return [`--nsInclude=${source}`, `--nsFrom=${source}`, `--nsTo=${to}.*`];
+  });
 }
 
 const escapePattern = (name: string): string => name.replace(/[\\*]/g, '\\$&');

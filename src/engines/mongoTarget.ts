@@ -13,11 +13,13 @@ import {
   readDocument,
 } from './mongoAnswers.ts';
 import { driverLogin } from './mongoConnection.ts';
+import { scratchNames } from './mongoScratch.ts';
 
 /** One database is asked what collections it holds, a whole server what databases. */
 export function inspectMongoTarget(connection: Connection, facts: TargetFacts): DriverQuestion<Target> {
   const { database } = connection;
-  const dumped = mongoFacts.parse(facts).database;
+  const known = mongoFacts.parse(facts);
+  const dumped = known.database;
   if (database === '' && typeof dumped === 'string') {
     throw new ConfigError(
       `the backup is of one database, and the target names none; right is --database ${JSON.stringify(dumped)}, or another name`,
@@ -31,14 +33,14 @@ export function inspectMongoTarget(connection: Connection, facts: TargetFacts): 
   }
   // A login that does not see all databases must not take a full server for an empty one.
   const databases = { database: 'admin', command: { listDatabases: 1, nameOnly: true, authorizedDatabases: false } };
-  const what = database === '' ? databases : listCollections(database);
+  const what = database === '' ? [databases] : scratchNames(database, known).map(({ to }) => listCollections(to));
   return {
     driver: 'mongo',
     login: driverLogin(connection),
-    commands: [{ database: 'admin', command: { buildInfo: 1 } }, what],
-    parse: ([build, held], { authSource }) => {
+    commands: [{ database: 'admin', command: { buildInfo: 1 } }, ...what],
+    parse: ([build, ...held], { authSource }) => {
       const { version } = readDocument(buildInfo, build);
-      const { notes, ...target } = database === '' ? describeServer(held) : describeDatabase(held);
+      const { notes, ...target } = database === '' ? describeServer(held[0]) : describeDatabase(held);
       return {
         ...target,
         missingRoles: [],
@@ -59,9 +61,11 @@ function describeServer(answer: DriverAnswer | undefined): Held {
   return { exists: true, holds, notes: { databases } };
 }
 
-/** A database is there as long as it holds something. */
-function describeDatabase(answer: DriverAnswer | undefined): Held {
-  const found = readDocument(collectionList, answer).cursor.firstBatch.filter(({ name }) => !isInternal(name));
+/** A database is there as long as it holds something. Of a drill there may be several. */
+function describeDatabase(answers: readonly DriverAnswer[]): Held {
+  const found = answers
+    .flatMap((answer) => readDocument(collectionList, answer).cursor.firstBatch)
+    .filter(({ name }) => !isInternal(name));
   const views = found.filter(({ type }) => type === 'view').length;
   const counts = [
     [found.length - views, 'collection'],

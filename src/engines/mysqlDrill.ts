@@ -1,4 +1,5 @@
 import type { Question } from '../core/command.ts';
+import { DumpError } from '../core/errors.ts';
 import type { Counts, Drill } from './engine.ts';
 import { readRows } from './mysqlAnswer.ts';
 import { mysqlClient, mysqlName, mysqlText } from './mysqlConnection.ts';
@@ -16,6 +17,27 @@ PREPARE query FROM @query;
 EXECUTE query;
 `;
 
+/** Of a client that was killed the server may go on with what it was told, for hours, and hold what is to be dropped. */
+const KILL = (database: string): string => `
+SET @id = (SELECT MIN(id) FROM information_schema.processlist WHERE db = ${database} AND id > @last AND id <> CONNECTION_ID());
+SET @last = COALESCE(@id, @last);
+SET @kill = IF(@id IS NULL, 'DO 0', CONCAT('KILL ', @id));
+PREPARE victim FROM @kill;
+EXECUTE victim;
+`;
+
+/** As many as a parallel restore may have. */
+const MOST_CLIENTS = 32;
+
+/** The client goes on after an error: whoever was to be killed may be gone. */
+const drop = (text: string, name: string): string => `
+SELECT 'version', VERSION();
+SET @last = 0;
+${KILL(text).repeat(MOST_CLIENTS)}
+DROP DATABASE IF EXISTS ${name};
+SELECT 'left', COUNT(*) FROM information_schema.schemata WHERE schema_name = ${text};
+`;
+
 export const mysqlDrill = (flavor: Flavor): Drill => ({
   count: (connection): Question<Counts> => ({
     command: { ...mysqlClient(flavor, connection), input: count(mysqlText(connection.database)) },
@@ -26,9 +48,11 @@ export const mysqlDrill = (flavor: Flavor): Drill => ({
   }),
   drop: (connection): Question<void> => ({
     command: {
-      ...mysqlClient(flavor, connection),
-      input: `DROP DATABASE IF EXISTS ${mysqlName(connection.database)};\n`,
+      ...mysqlClient(flavor, connection, ['--force']),
+      input: drop(mysqlText(connection.database), mysqlName(connection.database)),
     },
-    parse: () => undefined,
+    parse: (answer) => {
+      if (readRows(answer, flavor.client).first('left')[0] !== '0') throw new DumpError(answer.stderr.trim());
+    },
   }),
 });

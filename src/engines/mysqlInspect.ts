@@ -68,6 +68,10 @@ export const inspectMysql =
           ...(access.names.length > 0 && {
             unreadable: { names: access.names, remedy: access.remedy, isLeftOut: true },
           }),
+          tables: {
+            kind: 'table',
+            names: rows.all('table').flatMap(([name]) => (access.leftOut.tables.includes(name!) ? [] : name!)),
+          },
           warnings: warnOf(access, rows.first('user')[0] ?? 'the login'),
           notes: {
             versioned: rows.all('versioned').map(([table]) => table!),
@@ -94,6 +98,7 @@ PREPARE grants FROM @grants;
 EXECUTE grants;
 SELECT 'charset', default_character_set_name, default_collation_name FROM information_schema.schemata WHERE schema_name = ${text};
 SELECT 'bytes', COALESCE(SUM(COALESCE(data_length, 0) + COALESCE(index_length, 0)), 0) FROM information_schema.tables WHERE table_schema = ${text};
+SELECT 'table', table_name FROM information_schema.tables WHERE table_schema = ${text} AND table_type IN ('BASE TABLE', 'SYSTEM VERSIONED');
 SELECT DISTINCT 'denied', table_name FROM information_schema.columns WHERE table_schema = ${text} AND privileges NOT LIKE '%select%';
 SELECT 'denied', table_name FROM information_schema.tables WHERE table_schema = ${text} AND BINARY table_name NOT IN (
   SELECT BINARY table_name FROM information_schema.columns WHERE table_schema = ${text});

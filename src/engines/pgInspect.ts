@@ -42,6 +42,7 @@ const answer = z.object({
   serverId: z.string().nullable(),
   bytes: z.number(),
   unreadable: z.array(z.string()),
+  tables: z.array(z.string()),
   readsPasswords: z.boolean(),
   target: pgFacts,
 });
@@ -51,7 +52,10 @@ export function inspectPg(connection: Connection): Question<Server> {
   return {
     command: { ...psql(connection, connection.database), input: INSPECT },
     parse: ({ stdout }) => {
-      const { version, number, serverId, bytes, unreadable, readsPasswords, target } = parseLine(answer, stdout);
+      const { version, number, serverId, bytes, unreadable, tables, readsPasswords, target } = parseLine(
+        answer,
+        stdout,
+      );
       const remedy = `GRANT pg_read_all_data TO ${pgName(connection.user ?? 'the login')}`;
       return {
         title: `PostgreSQL ${version}`,
@@ -62,6 +66,7 @@ export function inspectPg(connection: Connection): Question<Server> {
         needsCopy: false,
         ...(unreadable.length > 0 && { unreadable: { names: unreadable, remedy } }),
         warnings: [],
+        tables: { kind: 'table', names: tables },
         notes: { readsPasswords },
       };
     },
@@ -112,7 +117,7 @@ const ownedBySuperuser = OWNED.map(
     `SELECT FROM ${catalog} o WHERE ${owner} = 10 AND oid >= ${FIRST_USER_OID} AND NOT ${inExtension(`'${catalog}'::regclass`, 'o.oid')}`,
 ).join('\n    UNION ALL ');
 
-/** Columns of pg_database differ between versions: read through to_jsonb. */
+/** Columns of pg_database differ between versions: read through to_jsonb. Partitions, and other children of a table, come and go by themselves. */
 const INSPECT = `
 SET search_path = '';
 SELECT has_function_privilege('pg_control_system()', 'EXECUTE') AS has_id \\gset
@@ -144,6 +149,11 @@ SELECT json_build_object(
     FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
     WHERE relkind IN ('r', 'S') AND nspname !~ '^pg_' AND nspname <> 'information_schema' AND NOT ${inExtension("'pg_class'::regclass", 'c.oid')}
       AND CASE relkind WHEN 'S' THEN NOT has_sequence_privilege(c.oid, 'SELECT') ELSE NOT has_table_privilege(c.oid, 'SELECT') END),
+  'tables', (
+    SELECT coalesce(json_agg(format('%I.%I', nspname, relname)), '[]')
+    FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+    WHERE relkind IN ('r', 'p') AND nspname !~ '^pg_' AND nspname <> 'information_schema' AND NOT ${inExtension("'pg_class'::regclass", 'c.oid')}
+      AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = c.oid)),
   'target', json_build_object(
     'encoding', pg_encoding_to_char(db.encoding),
     'collate', db.datcollate,

@@ -25,6 +25,7 @@ const database = z.object({
   version: z.string(),
   pages: z.number(),
   facts: sqliteFacts.required(),
+  tables: z.array(z.string()),
   holds: z.array(z.object({ kind: z.string(), count: z.number() })),
 });
 
@@ -43,7 +44,7 @@ export function inspectSqlite(connection: Connection): Question<Server> {
     parse: (answer) => {
       const sight = readSight(connection.database, answer);
       if (!sight.database) throw new DumpError(explain(sight));
-      const { version, pages, facts } = sight.database;
+      const { version, pages, facts, tables } = sight.database;
       return {
         title: `SQLite ${version}`,
         serverId: null,
@@ -51,6 +52,7 @@ export function inspectSqlite(connection: Connection): Question<Server> {
         target: facts,
         major: undefined,
         needsCopy: facts.journalMode !== 'wal',
+        tables: { kind: 'table', names: tables },
         warnings: pages === 0 ? [`${connection.database} is an empty database`] : [],
       };
     },
@@ -114,6 +116,7 @@ const DESCRIBE = `SELECT json_object('version', sqlite_version(), 'pages', (SELE
     'userVersion', (SELECT user_version FROM pragma_user_version),
     'applicationId', (SELECT application_id FROM pragma_application_id),
     'objects', (SELECT count(*) FROM sqlite_master)),
+  'tables', (SELECT json_group_array(name) FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'),
   'holds', (SELECT json_group_array(json_object('kind', type, 'count', count)) FROM
     (SELECT type, count(*) AS count FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' GROUP BY type ORDER BY type = 'table' DESC, type)));
 `;

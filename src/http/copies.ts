@@ -17,15 +17,23 @@ export function newestGoodOf(backups: readonly BackupState[], now: Date): Backup
 export const isKnown = ({ listedAt, series }: RemoteState): boolean =>
   listedAt !== undefined || series.some(({ backups }) => backups.length > 0);
 
-/** The latest verdict of each level, of whichever of the backups. */
-export function verdictsByLevel(backups: readonly BackupState[]): ReadonlyMap<Verdict['level'], Verdict> {
-  const latest = new Map<Verdict['level'], Verdict>();
-  for (const { verdict } of backups) {
-    if (!verdict) continue;
-    const known = latest.get(verdict.level);
-    if (!known || Date.parse(verdict.at) > Date.parse(known.at)) latest.set(verdict.level, verdict);
+/** What a look of some level found. */
+export type Look = Pick<Verdict, 'level' | 'at' | 'ok'>;
+
+/** The latest of each level, of whichever of the backups. */
+export function looksByLevel(backups: readonly BackupState[]): ReadonlyMap<Verdict['level'], Look> {
+  const latest = new Map<Verdict['level'], Look>();
+  for (const look of backups.flatMap(({ verdict }) => (verdict ? looksOf(verdict) : []))) {
+    const known = latest.get(look.level);
+    if (!known || Date.parse(look.at) > Date.parse(known.at)) latest.set(look.level, look);
   }
   return latest;
+}
+
+/** The last one, and the drill before it, where it was less close. */
+function looksOf({ level, at, ok, drill, failedDrill }: Verdict): Look[] {
+  const before = failedDrill ? { at: failedDrill.at, ok: false } : drill?.at ? { at: drill.at, ok: true } : undefined;
+  return [{ level, at, ok }, ...(before && level !== 'restore' ? [{ level: 'restore' as const, ...before }] : [])];
 }
 
 /** What they take on the remote. */

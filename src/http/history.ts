@@ -1,4 +1,4 @@
-import type { Verdict } from '../core/manifest.ts';
+import type { FailedDrill, Verdict } from '../core/manifest.ts';
 import type { BackupState, RemoteState, SeriesState, State } from '../core/state.ts';
 import { isKnown } from './copies.ts';
 
@@ -21,6 +21,8 @@ export interface Entry {
   readonly absent: readonly string[];
   /** The latest look at the content of any of its copies. */
   readonly verdict: Verdict | undefined;
+  /** The latest drill that failed, of a copy of which none went well since. */
+  readonly failedDrill: FailedDrill | undefined;
 }
 
 export interface Copy {
@@ -59,8 +61,9 @@ function readEntry(copies: readonly Copy[], listed: readonly string[]): Entry {
     copies,
     absent: listed.filter((title) => copies.every(({ remote }) => remote !== title)),
     verdict: latest(copies.flatMap(({ backup }) => backup.verdict ?? [])),
+    failedDrill: latest(copies.flatMap(({ backup }) => backup.verdict?.failedDrill ?? [])),
   };
 }
 
-const latest = (verdicts: readonly Verdict[]): Verdict | undefined =>
-  verdicts.toSorted((a, b) => Date.parse(b.at) - Date.parse(a.at))[0];
+const latest = <T extends { readonly at: string }>(looks: readonly T[]): T | undefined =>
+  looks.toSorted((a, b) => Date.parse(b.at) - Date.parse(a.at))[0];

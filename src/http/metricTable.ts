@@ -1,4 +1,5 @@
 import { judgeHealth } from '../core/health.ts';
+import { paceOf } from '../core/pace.ts';
 import { isGood, sumOfBytes } from './copies.ts';
 import {
   countStates,
@@ -137,7 +138,7 @@ export const METRICS: readonly Metric[] = [
     name: 'dbstash_last_verification_ok',
     type: 'gauge',
     labels: [...COPY_LABELS, 'level'],
-    help: '1 where that verification found all well, else 0',
+    help: '1 where that verification found all well, else 0; of the level restore, 0 is a drill that failed of a backup that is as it was written',
     read: perLevel(({ ok }) => Number(ok)),
   },
   {
@@ -146,6 +147,20 @@ export const METRICS: readonly Metric[] = [
     labels: COPY_LABELS,
     help: 'How long the last drill took to restore a backup from there: what a restore takes',
     read: perDrill(({ durationMs }) => durationMs / 1000),
+  },
+  {
+    name: 'dbstash_last_drill_bytes_per_second',
+    type: 'gauge',
+    labels: COPY_LABELS,
+    help: 'How fast that was, in bytes of the dump',
+    read: perDrill(paceOf),
+  },
+  {
+    name: 'dbstash_failed_drills',
+    type: 'gauge',
+    labels: COPY_LABELS,
+    help: 'How many good backups there are whose last drill failed',
+    read: perCopy(({ backups }) => backups.filter((one) => isGood(one) && one.verdict?.failedDrill).length),
   },
   {
     name: 'dbstash_last_drill_rows',

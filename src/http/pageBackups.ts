@@ -1,4 +1,5 @@
 import { describeCounts, type Verdict } from '../core/manifest.ts';
+import { describePace } from '../core/pace.ts';
 import { formatBytes, formatDuration } from '../core/units.ts';
 import { renderChart } from './chart.ts';
 import type { Copy, Entry, History } from './history.ts';
@@ -91,7 +92,7 @@ function renderHistory(view: View, history: History, index: number): Html {
 
 function renderEntry(view: View, entry: Entry, hasCopies: boolean): readonly Html[] {
   const { calendar } = view;
-  const { backup, isGood, copies, verdict } = entry;
+  const { backup, isGood, copies } = entry;
   const name = html`<b>${calendar.relative(backup.startedAt)}</b> <span class="muted">${calendar.date(backup.startedAt)}</span><p><code><bdi>${backup.artifact}</bdi></code></p>`;
   const reason = isGood || hasCopies ? undefined : html`<p><bdi>${backup.reason}</bdi></p>`;
   return [
@@ -99,7 +100,7 @@ function renderEntry(view: View, entry: Entry, hasCopies: boolean): readonly Htm
     html`${isGood ? mark('good', 'good') : mark('bad', copies[0]?.backup.state ?? '')}${reason}`,
     html`${formatBytes(backup.bytes)}`,
     ...(hasCopies ? [renderCopies(view, entry)] : []),
-    renderProof(view, verdict),
+    renderProof(view, entry),
   ];
 }
 
@@ -120,15 +121,19 @@ function renderCopies({ state: { remotes } }: View, { copies, absent }: Entry): 
 const renderSpoiled = ({ remote, backup: { state, reason } }: Copy): Html =>
   html`<li>${mark('bad', state)} on <bdi>${remote}</bdi>${reason === undefined ? undefined : html`: <bdi>${reason}</bdi>`}</li>`;
 
-function renderProof({ calendar }: View, verdict: Verdict | undefined): Html {
+function renderProof({ calendar }: View, { verdict, failedDrill, backup: { dumpBytes } }: Entry): Html {
   if (!verdict) return html`<span class="muted">not yet</span>`;
   const when = calendar.relative(new Date(verdict.at));
   const { drill } = verdict;
   const took =
-    drill && html`<p class="muted">a restore took ${formatDuration(drill.durationMs)} (${describeCounts(drill)})</p>`;
+    drill &&
+    html`<p class="muted">a restore took ${formatDuration(drill.durationMs)}, ${describePace(drill, dumpBytes)} (${describeCounts(drill)})</p>`;
+  const failed =
+    failedDrill &&
+    html`<p>${mark('attention', 'drill failed')} ${calendar.relative(new Date(failedDrill.at))}</p><p><bdi>${failedDrill.reason}</bdi></p>`;
   if (verdict.ok)
-    return html`${mark('good', 'proven')} ${when}<p class="muted">${verdict.reason ?? PROOFS[verdict.level]}</p>${took}`;
-  return html`${mark('bad', 'failed')} ${when}<p><bdi>${verdict.reason ?? ''}</bdi></p>`;
+    return html`${mark('good', 'proven')} ${when}<p class="muted">${verdict.reason ?? PROOFS[verdict.level]}</p>${took}${failed}`;
+  return html`${mark('bad', 'failed')} ${when}<p><bdi>${verdict.reason ?? ''}</bdi></p>${failed}`;
 }
 
 function renderCharts({ calendar }: View, { entries, database }: History, index: number): Html | undefined {

@@ -63,11 +63,18 @@ function listNotes({ runs, remotes, running }: State, histories: readonly Histor
     ...(last?.outcome === 'skipped' ? ['the last run did nothing: another one was going on'] : []),
     ...(running ? [] : remotes.flatMap(describeMissed)),
     ...histories.flatMap(describeSpoiled),
+    ...histories.flatMap(describeDrill),
   ];
 }
 
 const describeMissed = ({ title, missedRuns }: RemoteState): string[] =>
   missedRuns === 1 ? [`${title} got nothing of the last run`] : [];
+
+/** Of the newest that were drilled: what failed before is mended by a later backup that could be restored. */
+function describeDrill({ database, entries }: History): string[] {
+  const drilled = entries.find(({ verdict, failedDrill }) => failedDrill ?? verdict?.drill);
+  return drilled?.failedDrill ? [`the last drill of ${database} failed: ${drilled.failedDrill.reason}`] : [];
+}
 
 /** The newest of a remote is a matter of /readyz. */
 function describeSpoiled({ database, entries }: History): string[] {

@@ -1,6 +1,6 @@
-import type { Drilled, Verdict } from '../core/manifest.ts';
+import type { Drilled } from '../core/manifest.ts';
 import type { BackupState, RemoteState, SeriesState, State } from '../core/state.ts';
-import { findOverdue, isKnown, newestGoodOf, verdictsByLevel } from './copies.ts';
+import { findOverdue, isKnown, type Look, looksByLevel, newestGoodOf } from './copies.ts';
 
 /** A value of a metric. */
 export interface Sample {
@@ -43,22 +43,22 @@ export const perCopy =
 export const perNewest = (pick: (backup: BackupState) => number): Read =>
   perCopy(({ newestGood }) => newestGood && pick(newestGood));
 
-export function perLevel(pick: (verdict: Verdict) => number): Read {
+export function perLevel(pick: (look: Look) => number): Read {
   return (state, now) =>
     copies(state, now).flatMap(({ labels, backups }) => {
-      const verdicts = verdictsByLevel(backups);
+      const looks = looksByLevel(backups);
       return LEVELS.flatMap((level) => {
-        const verdict = verdicts.get(level);
-        return verdict ? [{ labels: { ...labels, level }, value: pick(verdict) }] : [];
+        const look = looks.get(level);
+        return look ? [{ labels: { ...labels, level }, value: pick(look) }] : [];
       });
     });
 }
 
 /** Of the newest backup that was restored in a drill. */
-export const perDrill = (pick: (drill: Drilled) => number): Read =>
+export const perDrill = (pick: (drill: Drilled, dumpBytes: number) => number): Read =>
   perCopy(({ backups }) => {
-    const drill = backups.find(({ verdict }) => verdict?.drill)?.verdict?.drill;
-    return drill && pick(drill);
+    const drilled = backups.find(({ verdict }) => verdict?.drill);
+    return drilled?.verdict?.drill && pick(drilled.verdict.drill, drilled.dumpBytes);
   });
 
 export const countStates: Read = (state, now) =>

@@ -153,7 +153,7 @@ export async function expectWhole(reading: Reading): Promise<void> {
   throw new VerifyError(`${path} on ${session.remote.title} is damaged: ${problem}`, { finding: problem });
 }
 
-/** Before a dump that cannot be read is blamed: what came may not be what is stored. Throws as `expectWhole`. */
+/** Before a dump that cannot be read is called damaged: what came may not be what is stored. Throws as `expectWhole`. */
 export async function expectStored(reading: Reading): Promise<void> {
   // Of a folder every file was compared when it came.
   if (!reading.backup.manifest.files) await expectWhole(reading);
@@ -197,35 +197,55 @@ function compare({ bytes, sha256 }: Stored, expected: Stored): string | undefine
 }
 
 /** From now on the backup is not good: never latest, never counted by retention. */
-export const recordDamage = (session: Session, backup: Backup, reason: string): Promise<void> =>
-  recordVerdict(session, backup, { level: 'content', ok: false, reason: session.host.redact(reason) });
+export async function recordDamage(session: Session, backup: Backup, reason: string): Promise<void> {
+  await recordVerdict(session, backup, { level: 'content', ok: false, reason });
+}
 
-/** Beside the manifest. Of a backup that was removed, or is being replaced, while we read it nothing is said. */
-export async function recordVerdict(
-  { remote, host }: Session,
-  { path, manifest, verdict: last }: Backup,
-  found: Pick<Verdict, 'level' | 'ok' | 'reason' | 'drill'>,
-): Promise<void> {
-  if (host.config.dryRun) return;
-  const at = host.clock.now().toISOString();
-  const reason = found.reason && host.redact(tellable(manifest, found.ok, found.reason));
-  const verdict: Verdict = {
-    dbstash: 1,
-    id: manifest.id,
-    at,
-    ...(last?.drill && { drill: last.drill }),
-    ...found,
-    reason,
-  };
+/** `failedDrill`: why this drill failed. What was known of earlier ones is kept, until a drill tells otherwise. */
+interface Found extends Pick<Verdict, 'level' | 'ok' | 'reason' | 'drill'> {
+  readonly failedDrill?: string;
+}
+
+/**
+ * Beside the manifest. Of a backup that was removed, or is being replaced, while we read it nothing is said. Returns what is
+ * known of it from now on.
+ */
+export async function recordVerdict(session: Session, backup: Backup, found: Found): Promise<Verdict> {
+  const { remote, host } = session;
+  const { path, manifest } = backup;
+  const verdict = createVerdict(session, backup, found);
+  if (host.config.dryRun) return verdict;
   try {
     const there = await measureStored(remote, manifest, path, cleanupSignal(host));
-    if (storedObjects(manifest, path).some((object) => there.get(object.path) !== object.bytes)) return;
+    if (storedObjects(manifest, path).some((object) => there.get(object.path) !== object.bytes)) return verdict;
     await remote.write(path + VERDICT_SUFFIX, `${JSON.stringify(verdict, null, 2)}\n`, cleanupSignal(host));
   } catch (error) {
     host.logger.warn(`what was found of ${path} could not be written beside it: ${describeError(error)}`);
   }
+  return verdict;
+}
+
+function createVerdict({ host }: Session, { manifest, verdict: last }: Backup, found: Found): Verdict {
+  const at = host.clock.now().toISOString();
+  const { level, ok, reason, drill = last?.drill } = found;
+  const failedDrill =
+    found.failedDrill === undefined
+      ? level === 'restore'
+        ? undefined
+        : last?.failedDrill
+      : { at, reason: host.redact(tellable(manifest, found.failedDrill)) };
+  return {
+    dbstash: 1,
+    id: manifest.id,
+    at,
+    level,
+    ok,
+    reason: reason && host.redact(ok ? reason : tellable(manifest, reason)),
+    ...(drill && { drill }),
+    ...(failedDrill && { failedDrill }),
+  };
 }
 
 /** A tool's own words hold pieces of the data (Key (email)=(...)), which must not lie in clear beside what is encrypted. */
-const tellable = ({ encryption }: Pick<Backup['manifest'], 'encryption'>, isOk: boolean, reason: string): string =>
-  isOk || encryption === null ? reason : reason.replace(/: .*$/s, '');
+const tellable = ({ encryption }: Pick<Backup['manifest'], 'encryption'>, reason: string): string =>
+  encryption === null ? reason : reason.replace(/: .*$/s, '');

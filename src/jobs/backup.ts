@@ -2,12 +2,14 @@ import { createId } from '../core/backupId.ts';
 import { nameOf } from '../core/connection.ts';
 import type { Manifest } from '../core/manifest.ts';
 import { renderName } from '../core/naming.ts';
+import { keepTables } from '../core/tables.ts';
 import { formatBytes } from '../core/units.ts';
 import type { DumpPlan } from '../engines/engine.ts';
 import { planEncoding } from '../pipeline/filters.ts';
 import { claimName } from './claim.ts';
 import { commitOrDiscard } from './commit.ts';
 import { prepareDump } from './dump.ts';
+import { warnOfVanished } from './guards.ts';
 import { type Facts, inspectDatabase } from './inspect.ts';
 import { warnOfOrphans } from './orphans.ts';
 import { pruneAfterBackup } from './prune.ts';
@@ -39,10 +41,14 @@ export async function backup(run: Run): Promise<Result> {
     backup_id: id,
     bytes: manifest.bytes,
   });
+  const catalogs = claims.map(({ catalog }) => catalog);
+  warnOfVanished(run, run.source.part === 'globals' ? undefined : facts.server.tables, catalogs);
   const removed: string[] = [];
   for (const { place, catalog } of holders)
     removed.push(...(await pruneAfterBackup({ ...run, session: at(session, place) }, manifest, catalog)));
-  return { backups: [{ ...manifest, remotes: holders.map(({ place }) => place.remote.title) }], removed };
+  // What goes to channels and hooks need not name tables.
+  const { tables: _, ...told } = manifest;
+  return { backups: [{ ...told, remotes: holders.map(({ place }) => place.remote.title) }], removed };
 }
 
 /** The name without its extension. */
@@ -79,6 +85,7 @@ export function createManifest(
   const { mode, connection } = host.config;
   const { compression, encryption } = planEncoding(host.config);
   const { files, ...sums } = stored;
+  const { tables } = facts.server;
   return {
     dbstash: 1,
     id,
@@ -100,5 +107,6 @@ export function createManifest(
     version: host.version,
     target: { ...facts.server.target, ...plan.facts },
     ...(files && { files: [...files] }),
+    ...(tables && run.source.part !== 'globals' && { tables: keepTables(tables, id, encryption !== null) }),
   };
 }

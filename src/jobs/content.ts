@@ -5,11 +5,11 @@ import { watchCompleteness } from '../pipeline/completeness.ts';
 import { planDecoding } from '../pipeline/filters.ts';
 import type { Producer } from '../pipeline/relay.ts';
 import { engineOf, expectStored, expectThere, expectWhole, pass, type Reading } from './artifact.ts';
-import { isOwnFault } from './blame.ts';
 import { expectRoom, fetchFolder } from './fetch.ts';
 import { expectOpen } from './identity.ts';
 import { followReading } from './progress.ts';
 import { runTool } from './session.ts';
+import { isShortage } from './shortage.ts';
 
 /** Passes on what it gets, to nobody. */
 const CAT: Command = { file: 'cat', args: [] };
@@ -40,7 +40,7 @@ export async function expectReadable(reading: Reading, more: Watch = {}): Promis
   } catch (error) {
     if (!(error instanceof DumpError)) throw error;
     await expectStored(reading);
-    if (isOwnFault(error.message)) throw error;
+    if (isShortage(error.message)) throw error;
     const finding = `${UNREADABLE}: ${describeError(error)}`;
     throw new VerifyError(`${path} on ${session.remote.title} is damaged: ${finding}`, { finding });
   }

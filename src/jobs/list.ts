@@ -1,4 +1,5 @@
 import type { Manifest, Verdict } from '../core/manifest.ts';
+import { describePace } from '../core/pace.ts';
 import { formatAge, formatBytes, formatDuration } from '../core/units.ts';
 import type { Catalog, State } from '../remote/catalog.ts';
 import type { Session } from './session.ts';
@@ -46,7 +47,7 @@ export function formatCatalog(session: Session, catalog: Catalog, all: boolean):
       manifest.startedAt.slice(0, 19).replace('T', ' '),
       formatAge(host.clock.now().getTime() - Date.parse(manifest.startedAt)),
       formatBytes(manifest.bytes),
-      path + (reason ? `  (${reason})` : '') + describeProof(verdict, host.clock.now()),
+      path + (reason ? `  (${reason})` : '') + describeProof(verdict, manifest, host.clock.now()),
     ]);
     const note = isOwn(name) ? '' : '  (not of this configuration)';
     return `${printable(name)}${note}\n${formatRows(rows)}`;
@@ -56,13 +57,15 @@ export function formatCatalog(session: Session, catalog: Catalog, all: boolean):
   return `${blocks.join('\n\n')}\n`;
 }
 
-/** What the last look at its content found, where that was good. */
-function describeProof(verdict: Verdict | undefined, now: Date): string {
-  if (!verdict?.ok) return '';
-  const age = formatAge(now.getTime() - Date.parse(verdict.at));
-  const { drill } = verdict;
-  const speed = drill && `restored in ${formatDuration(drill.durationMs)}`;
-  return `  (${verdict.level} verified ${age} ago${[verdict.reason, speed].flatMap((text) => (text ? `: ${text}` : [])).join('')})`;
+/** What the last look at its content found, where that was good, and what drills did. */
+function describeProof(verdict: Verdict | undefined, { dumpBytes }: Manifest, now: Date): string {
+  if (!verdict) return '';
+  const ageOf = (at: string) => formatAge(now.getTime() - Date.parse(at));
+  const { ok, level, at, reason, drill, failedDrill } = verdict;
+  const speed = drill && `restored in ${formatDuration(drill.durationMs)} at ${describePace(drill, dumpBytes)}`;
+  const details = [reason, speed].flatMap((text) => (text ? `: ${text}` : [])).join('');
+  const failure = failedDrill ? `  (its drill failed ${ageOf(failedDrill.at)} ago: ${failedDrill.reason})` : '';
+  return (ok ? `  (${level} verified ${ageOf(at)} ago${details})` : '') + failure;
 }
 
 function formatOthers({ orphans, foreign }: Catalog): readonly string[] {

@@ -8,7 +8,7 @@ import { openTunnel, type Tunnel } from '../ssh.ts';
 import { type Found, readCatalogs } from './catalogs.ts';
 import { type Candidate, chooseBackups } from './choose.ts';
 import { load } from './load.ts';
-import { previewOf, type RestorePreview } from './restorePreview.ts';
+import { findLastDrill, previewOf, type RestorePreview } from './restorePreview.ts';
 import { createTask, expectReady, inspectTarget, type RestoreOptions, type Task } from './restoreTask.ts';
 import { at, type Session } from './session.ts';
 
@@ -33,7 +33,7 @@ export async function restore(session: Session, given: RestoreOptions): Promise<
     host: { ...host, signal: AbortSignal.any([host.signal, tunnel.lost]) },
     reach: tunnel.reach,
   };
-  const candidates = await findCandidates(reached, given, now);
+  const { candidates } = await findCandidates(reached, given, now);
   const options = given.isOwn ? { ...given, connection: toOwn(given.connection, candidates[0]!.backup) } : given;
   for (const [index, { place, backup }] of candidates.entries()) {
     const state = { isTouched: false, isLoading: false };
@@ -64,14 +64,14 @@ export async function previewRestore(session: Session, given: RestoreOptions): P
   const { host } = session;
   await using tunnel = await openTunnelTo(session, given.connection);
   const reached = { ...session, reach: tunnel.reach };
-  const [candidate] = await findCandidates(reached, given, host.clock.now());
-  const { backup, place } = candidate!;
+  const { candidates, found } = await findCandidates(reached, given, host.clock.now());
+  const { backup, place } = candidates[0]!;
   const options = given.isOwn ? { ...given, connection: toOwn(given.connection, backup) } : given;
   await using scratch = await createScratch(host.config.tempDir, `restore-${host.randomHex(4)}`);
   const task = await createTask(at(reached, place), scratch, options, backup);
   const target = await inspectTarget(task);
   await expectReady(options, task.engine, target);
-  return previewOf(task, target);
+  return previewOf(task, target, findLastDrill(found, backup));
 }
 
 /** A tunnel leads to the configured server, also for another database there; what --to names is reached straight. */
@@ -80,14 +80,28 @@ function openTunnelTo({ host }: Session, { hosts }: Connection): Promise<Tunnel>
   return openTunnel(hosts === connection.hosts ? ssh : undefined, connection, host.signal);
 }
 
-/** The backup that is meant, on each remote that has it. */
-async function findCandidates(session: Session, options: RestoreOptions, now: Date): Promise<readonly Candidate[]> {
+interface Candidates {
+  /** The backup that is meant, on each remote that has it. */
+  readonly candidates: readonly Candidate[];
+  readonly found: readonly Found[];
+}
+
+async function findCandidates(session: Session, options: RestoreOptions, now: Date): Promise<Candidates> {
   const found = await readCatalogs(session, session.host.signal);
   const series = options.series ?? session.series;
   const candidates = chooseBackups(found, series, now, options);
   if (options.name === 'latest' && options.at === undefined)
     warnOfSkipped(session, found, series, candidates[0]!.backup);
-  return candidates;
+  warnOfDrill(session, candidates);
+  return { candidates, found };
+}
+
+/** It is what was backed up all the same, and the best there is. */
+function warnOfDrill({ host }: Session, candidates: readonly Candidate[]): void {
+  const failed = candidates.find(({ backup }) => backup.verdict?.failedDrill);
+  if (!failed) return;
+  const { at = '', reason } = failed.backup.verdict?.failedDrill ?? {};
+  host.logger.warn(`the last drill of ${failed.backup.path}, of ${at}, failed: ${reason}`);
 }
 
 /** Who asks for the newest must know that there is a newer one, which is not good. */

@@ -1,7 +1,9 @@
 import { nameOf } from '../core/connection.ts';
+import { describePace, paceOf } from '../core/pace.ts';
 import { formatAge, formatBytes, formatDuration } from '../core/units.ts';
 import type { Target } from '../engines/engine.ts';
 import type { Backup } from '../remote/catalog.ts';
+import type { Found } from './catalogs.ts';
 import type { Task } from './restoreTask.ts';
 
 /** What a restore would do, as far as a look tells. */
@@ -18,9 +20,33 @@ export interface RestorePreview {
   readonly holds: string;
   /** Roles that would be created, without login. */
   readonly roles: readonly string[];
+  readonly lastDrill: LastDrill | undefined;
 }
 
-export const previewOf = ({ session, options, backup }: Task, target: Target): RestorePreview => ({
+/** Of this backup, or else of the newest of its series that had one. */
+export interface LastDrill {
+  readonly path: string;
+  readonly dumpBytes: number;
+  readonly durationMs: number;
+}
+
+export function findLastDrill(found: readonly Found[], { manifest: { id, series } }: Backup): LastDrill | undefined {
+  const drilled = found
+    .flatMap(({ catalog }) => catalog.backups)
+    .filter(({ manifest, verdict }) => verdict?.drill && manifest.series === series)
+    .sort((a, b) => (a.manifest.startedAt < b.manifest.startedAt ? 1 : -1));
+  const last = drilled.find(({ manifest }) => manifest.id === id) ?? drilled[0];
+  const durationMs = last?.verdict?.drill?.durationMs;
+  return last && durationMs !== undefined
+    ? { path: last.path, dumpBytes: last.manifest.dumpBytes, durationMs }
+    : undefined;
+}
+
+export const previewOf = (
+  { session, options, backup }: Task,
+  target: Target,
+  lastDrill: LastDrill | undefined,
+): RestorePreview => ({
   backup,
   remote: session.remote.title,
   ageMs: session.host.clock.now().getTime() - Date.parse(backup.manifest.startedAt),
@@ -29,18 +55,28 @@ export const previewOf = ({ session, options, backup }: Task, target: Target): R
   effect: !target.exists ? 'created' : target.holds === '' ? 'filled' : 'emptied first',
   holds: target.holds,
   roles: target.missingRoles,
+  lastDrill,
 });
 
 /** A row for each thing that is worth knowing before. */
 export function describePreview(preview: RestorePreview): readonly string[][] {
-  const { backup, remote, ageMs, database, server, effect, holds, roles } = preview;
-  const { manifest, path, verdict } = backup;
+  const { backup, remote, ageMs, database, server, effect, holds, roles, lastDrill } = preview;
+  const { manifest, path } = backup;
   const stored = `${formatBytes(manifest.bytes)} of ${remote}, begun ${manifest.startedAt}, ${formatAge(ageMs)} ago`;
   return [
     ['would restore', `${path} (${stored})`],
     ['into', `${database} (${server}), which would be ${effect}`],
     ...(holds === '' ? [] : [['would lose', holds]]),
     ...(roles.length === 0 ? [] : [['would create', `the roles ${roles.join(', ')}, without login`]]),
-    ...(verdict?.drill ? [['takes about', `${formatDuration(verdict.drill.durationMs)}, as the last drill did`]] : []),
+    ...(lastDrill ? [['takes about', describeTime(lastDrill, backup)]] : []),
   ];
+}
+
+/** At the pace of the last drill, where that was of another backup. */
+function describeTime(lastDrill: LastDrill, { path, manifest }: Backup): string {
+  const { durationMs, dumpBytes } = lastDrill;
+  const pace = describePace(lastDrill, dumpBytes);
+  if (lastDrill.path === path) return `${formatDuration(durationMs)}, as its last drill did (${pace} of the dump)`;
+  const ms = (manifest.dumpBytes * 1000) / paceOf(lastDrill, dumpBytes);
+  return `${formatDuration(ms)}, by the last drill, of ${lastDrill.path}: ${formatDuration(durationMs)}, ${pace} of the dump`;
 }

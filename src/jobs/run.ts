@@ -1,11 +1,12 @@
 import { createId } from '../core/backupId.ts';
-import { type Clock, pause } from '../core/clock.ts';
-import { DbstashError, describeError, isWorthRetrying, TimeoutError } from '../core/errors.ts';
+import { pause } from '../core/clock.ts';
+import { DbstashError, describeError, isWorthRetrying } from '../core/errors.ts';
 import type { Report, StoredBackup } from '../core/report.ts';
 import { formatDuration } from '../core/units.ts';
 import type { Logger } from '../logger.ts';
 import type { Scratch } from '../process/scratch.ts';
 import { attempt } from './attempt.ts';
+import { createDeadline } from './deadline.ts';
 import { runPostHook, runPreHook } from './hooks.ts';
 import type { Progress } from './progress.ts';
 import { createReport, logReport } from './report.ts';
@@ -79,7 +80,12 @@ export async function runBackup(host: Host, openSession: OpenSession): Promise<R
   };
   await using locks = new AsyncDisposableStack();
   const failure = await outcomeOf(signal, warn, async () => {
-    using deadline = createDeadline(clock, host.config.timeoutMs);
+    const { timeoutMs } = host.config;
+    using deadline = createDeadline(
+      clock,
+      timeoutMs,
+      `the run took longer than BACKUP_TIMEOUT, ${formatDuration(timeoutMs)}`,
+    );
     const lock = locks.use(await takeLock(host, lockName(host)));
     const over = AbortSignal.any([signal, deadline.signal, lock.lost]);
     // Not of a run that is skipped: whoever waits for its end would wait in vain.
@@ -147,13 +153,4 @@ async function attemptAll(start: RunStart, said: Warning[]): Promise<void> {
 function forgetFailed({ done }: RunStart, said: Warning[], before: { said: number; done: number }): void {
   const isKept = ({ series }: Warning) => (series === undefined ? done.size > before.done : done.has(series));
   said.push(...said.splice(before.said).filter(isKept));
-}
-
-/** A signal that fires after `ms`; never, where that is 0. */
-function createDeadline(clock: Clock, ms: number): Disposable & { signal: AbortSignal } {
-  const controller = new AbortController();
-  const expire = () =>
-    controller.abort(new TimeoutError(`the run took longer than BACKUP_TIMEOUT, ${formatDuration(ms)}`));
-  const timer = ms === 0 ? undefined : clock.setTimeout(expire, ms);
-  return { signal: controller.signal, [Symbol.dispose]: () => clock.clearTimeout(timer) };
 }

@@ -271,7 +271,7 @@ export function cleanupSignal({ signal }: Host): AbortSignal {
   const hurry = () => setTimeout(() => controller.abort(signal.reason), HURRIED_CLEANUP_MS).unref();
   const expire = () => {
     signal.removeEventListener('abort', hurry);
-    controller.abort(new TimeoutError(`the remote did not answer within ${CLEANUP_MS / 1000} s`));
+    controller.abort(new TimeoutError(`there was no answer within ${CLEANUP_MS / 1000} s`));
   };
   setTimeout(expire, CLEANUP_MS).unref();
   if (signal.aborted) hurry();

@@ -3,11 +3,11 @@ import { DbstashError, EXIT, VerifyError } from '../core/errors.ts';
 import type { Report } from '../core/report.ts';
 import { createReport, logReport } from './report.ts';
 import { type Host, openSession } from './session.ts';
-import { type Verified, verify } from './verify.ts';
+import { type Judged, verify } from './verify.ts';
 
 export interface Verification {
   readonly report: Report;
-  readonly verified: readonly Verified[];
+  readonly judged: readonly Judged[];
 }
 
 /**
@@ -20,24 +20,27 @@ export async function runVerification(given: Host): Promise<Verification> {
   const id = createId(startedAt, given.randomHex(3));
   const logger = given.logger.child({ run: id });
   const host = { ...given, logger };
-  const verified: Verified[] = [];
+  const judged: Judged[] = [];
   let failure: unknown;
   try {
     await using session = await openSession(host);
     const { exitCode, faults } = await verify(session, { name: 'latest', mayBeNone: true }, (one) => {
-      verified.push(one);
-      if (one.ok) logger.info(`verified ${one.artifact} on ${one.remote} (${one.level})`);
+      judged.push(one);
+      const { ok, artifact, remote, level } = one.verified;
+      if (ok) logger.info(`verified ${artifact} on ${remote} (${level})`);
     });
     if (exitCode === EXIT.damaged) failure = new VerifyError(faults.join('; '));
     else if (exitCode !== EXIT.ok) failure = new DbstashError(faults.join('; '));
   } catch (error) {
     failure = signal.aborted ? signal.reason : error;
   }
-  const notes = verified.flatMap(({ ok, artifact, reason }) => (ok && reason ? [`${artifact}: ${reason}`] : []));
+  const notes = judged.flatMap(({ verified: { ok, artifact, reason } }) =>
+    ok && reason ? [`${artifact}: ${reason}`] : [],
+  );
   const ending = { id, job: 'verify', startedAt, results: [], warnings: [], failure } as const;
   const report = createReport(clock.now(), ending);
   for (const note of notes) logger.info(note);
   logReport(logger, report);
-  if (verified.length > 0 || failure !== undefined) await notifier.ended(report);
-  return { report, verified };
+  if (judged.length > 0 || failure !== undefined) await notifier.ended(report);
+  return { report, judged };
 }

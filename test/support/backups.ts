@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { Verdict } from '../../src/core/manifest.ts';
 import { runDbstash } from './dbstash.ts';
 import { fakeTools } from './fakeTool.ts';
 import type { TestRemote } from './remotes.ts';
@@ -37,6 +38,7 @@ export interface ListedBackup {
   readonly bytes: number;
   readonly sha256: string;
   readonly startedAt: string;
+  readonly verified: Verdict | null;
 }
 
 /** What `dbstash list --json` says, newest first. */
