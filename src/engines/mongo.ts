@@ -2,6 +2,7 @@ import type { Engine } from './engine.ts';
 import { mongoDrill } from './mongoDrill.ts';
 import { mongodumpVersion, planMongoCheck, planMongoDump } from './mongoDump.ts';
 import { discoverMongo, inspectMongo } from './mongoInspect.ts';
+import { planMongoContents } from './mongoPick.ts';
 import { planMongoRestore } from './mongoRestore.ts';
 import { inspectMongoTarget } from './mongoTarget.ts';
 
@@ -17,6 +18,7 @@ export const mongo = {
   inspect: inspectMongo,
   discover: discoverMongo,
   planDump: planMongoDump,
+  planContents: planMongoContents,
   inspectTarget: inspectMongoTarget,
   planCheck: planMongoCheck,
   planRestore: planMongoRestore,

@@ -4,6 +4,7 @@ import { mysqlDrill } from './mysqlDrill.ts';
 import { mysqldumpVersion, planMysqlDump } from './mysqlDump.ts';
 import { type Flavor, MARIADB, MYSQL } from './mysqlFlavor.ts';
 import { discoverMysql, inspectMysql } from './mysqlInspect.ts';
+import { planMysqlContents } from './mysqlPick.ts';
 import { planMysqlRestore } from './mysqlRestore.ts';
 import { inspectMysqlTarget } from './mysqlTarget.ts';
 
@@ -20,6 +21,7 @@ const createEngine = (flavor: Flavor) =>
     inspect: inspectMysql(flavor),
     discover: discoverMysql(flavor),
     planDump: planMysqlDump(flavor),
+    planContents: planMysqlContents(flavor),
     inspectTarget: inspectMysqlTarget(flavor),
     planRestore: planMysqlRestore(flavor),
     planCheck: planMysqlCheck,

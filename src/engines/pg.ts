@@ -4,6 +4,7 @@ import { pgDrill } from './pgDrill.ts';
 import { pgDumpAbilities, pgDumpVersion, planPgDump } from './pgDump.ts';
 import { discoverPg, planPgGlobals } from './pgGlobals.ts';
 import { inspectPg } from './pgInspect.ts';
+import { planPgContents } from './pgPick.ts';
 import { planPgRestore } from './pgRestore.ts';
 import { inspectPgTarget } from './pgTarget.ts';
 
@@ -21,6 +22,7 @@ export const pg = {
   maintenanceDatabase: 'postgres',
   planGlobals: planPgGlobals,
   planDump: planPgDump,
+  planContents: planPgContents,
   inspectTarget: inspectPgTarget,
   planRestore: planPgRestore,
   planCheck: planPgCheck,

@@ -2,7 +2,7 @@ import type { Engine } from './engine.ts';
 import { planRedisDump, RDB_MARKS, redisCliVersion } from './redisDump.ts';
 import { examineRdb } from './redisExamine.ts';
 import { inspectRedis, inspectRedisTarget } from './redisInspect.ts';
-import { planRedisRestore } from './redisRestore.ts';
+import { planRedisRestore, refuseRedisTables } from './redisRestore.ts';
 
 export const redis = {
   name: 'redis',
@@ -17,6 +17,7 @@ export const redis = {
   inspect: inspectRedis,
   planDump: planRedisDump,
   inspectTarget: inspectRedisTarget,
+  planContents: refuseRedisTables,
   planRestore: planRedisRestore,
   planCheck: () => ({ marks: RDB_MARKS, examine: examineRdb, commands: [] }),
 } satisfies Engine;

@@ -2,7 +2,7 @@ import type { Engine } from './engine.ts';
 import { sqliteDrill } from './sqliteDrill.ts';
 import { planSqliteDump } from './sqliteDump.ts';
 import { inspectSqlite, inspectSqliteTarget } from './sqliteInspect.ts';
-import { planSqliteCheck, planSqliteRestore } from './sqliteRestore.ts';
+import { planSqliteCheck, planSqliteRestore, refuseSqliteTables } from './sqliteRestore.ts';
 import { sqliteVersion } from './sqliteShell.ts';
 
 export const sqlite = {
@@ -16,6 +16,7 @@ export const sqlite = {
   inspect: inspectSqlite,
   planDump: planSqliteDump,
   inspectTarget: inspectSqliteTarget,
+  planContents: refuseSqliteTables,
   planRestore: planSqliteRestore,
   planCheck: planSqliteCheck,
   drill: sqliteDrill,
