@@ -10,7 +10,7 @@ import { describeWith } from './support/need.ts';
 import { type PostgresServer, startPostgres } from './support/postgres.ts';
 import { startRedis } from './support/redis.ts';
 import { startRemote, type TestRemote } from './support/remotes.ts';
-import { flipByte, makeBackup } from './support/restores.ts';
+import { flipByte, makeBackup, rcloneThatReads } from './support/restores.ts';
 import { type Scratch, scratchFolder } from './support/scratch.ts';
 import { createSqlite } from './support/seeds.ts';
 import { findTool } from './support/tools.ts';
@@ -280,6 +280,21 @@ describeWith(TOOLS, 'one table of PostgreSQL', () => {
       expect((await ask('postgres', `SELECT 1 FROM pg_database WHERE datname = '${name}'`)).length).toBe(0);
       await restore(all, 0, artifact, '--table', 'orders', '--database', name);
       expect(await ask(name, ORDERS)).toEqual(await ask('shop', ORDERS));
+      // The list of what it holds is what cannot be read.
+      const body = await bad.read(artifact);
+      body.fill(0, 0, 100);
+      await bad.write(artifact, body);
+      await restore(single, 4, artifact, '--table', 'orders', '--database', nextName());
+      await restore(all, 0, artifact, '--table', 'orders', '--database', nextName());
+      await restore(
+        { ...single, ...rcloneThatReads(scratch, 'exit 7') },
+        3,
+        artifact,
+        '--table',
+        'orders',
+        '--database',
+        nextName(),
+      );
     },
     LONG_MS,
   );
@@ -344,6 +359,7 @@ describeWith(['mariadbd', 'mariadb', 'mydumper', 'myloader', 'rclone', 'find', '
       const triggers = `SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = '${copy}'`;
       expect((await server.sql(triggers)).flat()).toEqual(['up']);
       await restore(env, 0, '--table', 'customers', '--database', copy);
+      await server.sql('CREATE TABLE CUSTOMERS (other int)', { database: copy });
       const refused = await restore(env, 2, '--table', 'orders', '--database', copy);
       expect(refused.stderr).toMatch(/holds the table orders: .* remove just that first with --replace/);
       await server.sql("INSERT INTO orders VALUES (3, 1, 'c')", { database: copy });
@@ -352,10 +368,12 @@ describeWith(['mariadbd', 'mariadb', 'mydumper', 'myloader', 'rclone', 'find', '
         await server.sql('SELECT 2', { database: copy }),
       );
       const kept = await restore(env, 2, '--table', 'customers', '--database', copy, '--replace', '--yes', 'customers');
-      expect(kept.stderr).toMatch(/cannot be replaced, since foreign keys of orders depend on it/);
+      expect(kept.stderr).toMatch(
+        /holds the table customers, which cannot be replaced, since foreign keys of orders depend on it/,
+      );
       const typo = await restore(env, 2, '--table', 'v', '--database', copy);
       expect(typo.stderr).toMatch(/holds no table v: it holds shop\./);
-      expect(await names(copy)).toEqual(['customers', 'orders']);
+      expect(await names(copy)).toEqual(['CUSTOMERS', 'customers', 'orders']);
     },
     LONG_MS,
   );
@@ -368,7 +386,7 @@ describeWith(['mariadbd', 'mariadb', 'mydumper', 'myloader', 'rclone', 'find', '
       await makeBackup(env);
       const { stderr } = await restore(env, 2, '--table', 'orders');
       expect(stderr).toMatch(
-        /dbstash restore shop-\S+ --database shop_copy\), then copy the table \((mysqldump|mariadb-dump) shop_copy orders \|/,
+        /dbstash restore shop-\S+ --database shop_copy\), then move the table \(mariadb -e 'RENAME TABLE `shop_copy`\.`orders` TO `shop`\.`orders`'\)/,
       );
     },
     LONG_MS,

@@ -90,10 +90,8 @@ export interface TableName {
   readonly name: string;
 }
 
-/** Tables, or collections, to be restored out of a backup, and what else that holds. */
-export interface TablePick extends Contents {
-  readonly all: readonly TableName[];
-}
+/** Tables, or collections, to be restored out of a backup; the notes are those of its contents. */
+export type TablePick = Contents;
 
 export interface CheckPlan {
   readonly marks?: Marks;

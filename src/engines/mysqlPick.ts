@@ -13,9 +13,11 @@ export const planMysqlContents =
     const source = mysqlFacts.parse(facts).sourceDatabase;
     if (format !== 'mydumper' || source === undefined) {
       const copy = `${connection.database}_copy`;
+      const table = mysqlName(wanted[0] ?? '');
+      const move = `${mysqlName(copy)}.${table} TO ${mysqlName(connection.database)}.${table}`;
       throw new ConfigError(
         `${path} is one script of SQL, out of which no table can be taken safely: restore it beside (dbstash restore ${path} --database ${copy}), ` +
-          `then copy the table (${flavor.dumpTool} ${copy} ${wanted[0]} | ${flavor.client} ${connection.database}); backups made with BACKUP_MODE=directory or tar can be taken apart`,
+          `then move the table (${flavor.client} -e 'RENAME TABLE ${move}'); backups made with BACKUP_MODE=directory or tar can be taken apart`,
       );
     }
     return {
@@ -46,14 +48,18 @@ export function keepFiles(folder: string, { tables }: TablePick): Command {
 
 const escapeGlob = (name: string): string => name.replaceAll(/[*?[\]\\]/g, '\\$&');
 
-/** What stands under the names of the tables, and the tables of others that point to them. */
+/** What stands under the names of the tables, in just these letters where the server tells them apart, and what points to them. */
 export function askForTables(database: string, { tables }: TablePick): string {
-  const names = tables.map(({ name }) => mysqlText(name)).join(', ');
+  const list = (wrap: (text: string) => string) => tables.map(({ name }) => wrap(mysqlText(name))).join(', ');
+  const exact = list((text) => `BINARY ${text}`);
+  const lower = list((text) => `LOWER(${text})`);
+  const isMeant = (column: string) =>
+    `IF(@@lower_case_table_names > 0, LOWER(${column}) IN (${lower}), BINARY ${column} IN (${exact}))`;
   return `
-SELECT 'table', table_name, table_type FROM information_schema.tables WHERE table_schema = ${database} AND table_name IN (${names});
+SELECT 'table', table_name, table_type FROM information_schema.tables WHERE table_schema = ${database} AND ${isMeant('table_name')};
 SELECT DISTINCT 'pointing', table_schema, table_name FROM information_schema.key_column_usage
-  WHERE referenced_table_schema = ${database} AND referenced_table_name IN (${names})
-  AND NOT (table_schema = ${database} AND table_name IN (${names}));
+  WHERE referenced_table_schema = ${database} AND ${isMeant('referenced_table_name')}
+  AND NOT (table_schema = ${database} AND ${isMeant('table_name')});
 `;
 }
 

@@ -56,6 +56,6 @@ const serverArgs = (socket: string): readonly string[] =>
 
 export function refuseRedisTables({ path }: ContentsRequest): never {
   throw new ConfigError(
-    `--table: there are no tables in Redis, and no single keys are restored: restore all of it into another server (dbstash restore ${path} --to redis://other:6379), and copy from there (redis-cli --raw MIGRATE, or DUMP and RESTORE)`,
+    `--table: there are no tables in Redis, and no single keys are restored: restore all of it into another server (dbstash restore ${path} --to redis://other:6379), and copy from there, as with MIGRATE`,
   );
 }

@@ -1,8 +1,9 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Question } from '../core/command.ts';
 import { DumpError, RemoteError } from '../core/errors.ts';
 import { planDecoding } from '../pipeline/filters.ts';
 import { type Child, describeExit, hasSucceeded, stopChild } from '../process/child.ts';
-import type { Reading } from './artifact.ts';
+import { expectSound, type Reading } from './artifact.ts';
 import { giveUp, limitOf } from './patience.ts';
 import { ask, startTool } from './session.ts';
 
@@ -11,7 +12,12 @@ export async function askDump<T>(reading: Reading, question: Question<T>, isFetc
   const { session, scratch } = reading;
   const { host, remote } = session;
   if (isFetched) return await ask(host, scratch, question, host.signal);
-  return await giveUp(remote.title, limitOf(host), (signal) => readBeginning(reading, question, signal));
+  try {
+    return await giveUp(remote.title, limitOf(host), (signal) => readBeginning(reading, question, signal));
+  } catch (error) {
+    if (error instanceof DumpError) await expectSound(reading);
+    throw error;
+  }
 }
 
 /** Ends when the last command has what it wants. The ones before it then die of that, as they should. */
@@ -41,13 +47,20 @@ async function readBeginning<T>(
   signal.throwIfAborted();
   const stderr = last.stderrTail();
   if (hasSucceeded(exit)) return parse({ stdout, stderr, exitCode: 0 });
-  const read = await Promise.race([source.exit, undefined]);
+  const read = await Promise.race([source.exit, sleep(GRACE_MS, undefined, { ref: false })]);
   if (read && !hasSucceeded(read)) throw new RemoteError(describeExit(source.name, read, source.stderrTail()));
   throw new DumpError(`${path} cannot be read: ${describeExit(command.file, exit, stderr)}`);
 }
 
+/** For what reads the remote to end, where that is why nothing could be read. */
+const GRACE_MS = 2000;
+
 async function collect({ stdout }: Child): Promise<string> {
   const chunks: Buffer[] = [];
-  for await (const chunk of stdout as AsyncIterable<Buffer>) chunks.push(chunk);
+  try {
+    for await (const chunk of stdout as AsyncIterable<Buffer>) chunks.push(chunk);
+  } catch {
+    // Cut off: its exit, or the signal, says why.
+  }
   return Buffer.concat(chunks).toString('utf8');
 }

@@ -19,7 +19,7 @@ export async function pickTables(task: Task): Promise<Task> {
   const isFetched = await fetchFolder(task);
   const contents = await askDump(task, question, isFetched);
   const tables = matchTables(backup.path, wanted, contents.tables);
-  return { ...task, isFetched, pick: { ...contents, all: contents.tables, tables } };
+  return { ...task, isFetched, pick: { ...contents, tables } };
 }
 
 export const titleOf = ({ scope, name }: TableName): string => (scope === undefined ? name : `${scope}.${name}`);
