@@ -373,7 +373,7 @@ describeWith(['mariadbd', 'mariadb', 'mydumper', 'myloader', 'rclone', 'find', '
       );
       const typo = await restore(env, 2, '--table', 'v', '--database', copy);
       expect(typo.stderr).toMatch(/holds no table v: it holds shop\./);
-      expect(await names(copy)).toEqual(['CUSTOMERS', 'customers', 'orders']);
+      expect((await names(copy)).sort()).toEqual(['CUSTOMERS', 'customers', 'orders']);
     },
     LONG_MS,
   );
@@ -474,6 +474,11 @@ describeWith(
         await makeBackup(env);
         const unclear = await restore(env, 2, '--table', 'orders', '--database', 'x');
         expect(unclear.stderr).toMatch(/holds other\.orders, shop\.orders: say which/);
+        const { PATH = '' } = rcloneThatReads(scratch, 'exit 7');
+        const broken = { ...env, PATH: `${PATH.split(':')[0]}:${env.PATH}` };
+        expect((await restore(broken, 3, '--table', 'other.orders', '--database', 'x')).stderr).toMatch(
+          /rclone exited with 7/,
+        );
         await restore(env, 0, '--table', 'other.orders', '--database', 'x');
         expect(await counts('x')).toEqual({ orders: 5 });
         await server.client.db('shop').collection('orders').drop();

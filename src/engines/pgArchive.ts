@@ -27,7 +27,7 @@ const LONG_KINDS =
 const LINE = new RegExp(`^(\\d+); \\d+ \\d+ (${LONG_KINDS}|[A-Z]+) (.*)$`);
 
 /** What `pg_restore --list --verbose` prints. Names may hold blanks: the owners and schemas of the dump part them. */
-export function readArchive(stdout: string, facts: TargetFacts): readonly Entry[] {
+function readArchive(stdout: string, facts: TargetFacts): readonly Entry[] {
   const { roles = [] } = pgFacts.parse(facts);
   const lines = stdout.split('\n');
   const schemas = lines.flatMap((line) => /^\d+; \d+ \d+ SCHEMA - (.*) \S+$/.exec(line)?.[1] ?? []);
@@ -63,7 +63,7 @@ const TABLES = new Set(['TABLE', 'VIEW', 'MATERIALIZED VIEW', 'FOREIGN TABLE', '
 
 export const isRelation = ({ kind }: Entry): boolean => TABLES.has(kind);
 
-export const tablesOf = (entries: readonly Entry[]): readonly TableName[] =>
+const tablesOf = (entries: readonly Entry[]): readonly TableName[] =>
   entries.filter(isRelation).map(({ schema, tag }) => ({ scope: schema, name: tag }));
 
 export const readContents =

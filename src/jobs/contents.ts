@@ -46,13 +46,23 @@ async function readBeginning<T>(
   const [stdout, exit] = await Promise.all([answer, last.exit]);
   signal.throwIfAborted();
   const stderr = last.stderrTail();
-  if (hasSucceeded(exit)) return parse({ stdout, stderr, exitCode: 0 });
-  const read = await Promise.race([source.exit, sleep(GRACE_MS, undefined, { ref: false })]);
-  if (read && !hasSucceeded(read)) throw new RemoteError(describeExit(source.name, read, source.stderrTail()));
-  throw new DumpError(`${path} cannot be read: ${describeExit(command.file, exit, stderr)}`);
+  try {
+    if (!hasSucceeded(exit)) throw new DumpError(`${path} cannot be read: ${describeExit(command.file, exit, stderr)}`);
+    return parse({ stdout, stderr, exitCode: 0 });
+  } catch (error) {
+    throw (await findReadFailure(source)) ?? error;
+  }
 }
 
-/** For what reads the remote to end, where that is why nothing could be read. */
+/** Why the remote gave nothing, or no more, where that is the cause. */
+async function findReadFailure(source: Child): Promise<RemoteError | undefined> {
+  const read = await Promise.race([source.exit, sleep(GRACE_MS, undefined, { ref: false })]);
+  return read && !hasSucceeded(read)
+    ? new RemoteError(describeExit(source.name, read, source.stderrTail()))
+    : undefined;
+}
+
+/** For what reads the remote to end. */
 const GRACE_MS = 2000;
 
 async function collect({ stdout }: Child): Promise<string> {

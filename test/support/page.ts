@@ -6,7 +6,7 @@ import { COMPILE_CACHE } from './dbstash.ts';
 import { fakeTools } from './fakeTool.ts';
 import type { Scratch } from './scratch.ts';
 
-export const root = join(import.meta.dirname, '../..');
+const root = join(import.meta.dirname, '../..');
 
 /** What a reader would type, and the heading under which it stands. */
 export interface Block {
