@@ -53,13 +53,20 @@ export const commands: readonly CommandRow[] = [
       ['--at <time>', 'the newest backup begun at or before this time (ISO 8601; UTC if it names no zone)'],
       ['--to <uri>', 'into another server or file than the configured one (a URI with a password: RESTORE_DB_URI)'],
       ['--database <name>', 'into the database of this name (sqlite: the file); it is created if the login may'],
-      ['--replace', 'empty the target first'],
-      ['--yes <name>', 'the name of the database that --replace may empty; with --run the id of the run'],
+      [
+        '--table <name>',
+        'only this table or collection (orders, sales.orders), and what belongs to it; several as a,b or with --table again',
+      ],
+      ['--replace', 'empty the target first; with --table remove just that table'],
+      [
+        '--yes <name>',
+        'the name of the database that --replace may empty; with --table those tables, with --run the id of the run',
+      ],
       ['--create-roles', 'create the roles that the target server lacks, without login'],
       ['--dry-run', 'say what would happen, and whether the target is ready; restore nothing'],
       ['--run <id>', 'all backups of that run, each into the database of its own name'],
     ],
-    example: 'dbstash restore latest --database orders_copy',
+    example: 'dbstash restore latest --table orders --database scratch',
     exitCodes: '0 restored; 1 failed; 2 not ready, nothing touched; 3 the remote failed; 4 the backup is damaged',
     run: runRestore,
   },
@@ -193,7 +200,10 @@ const prepare = (command: Command, edge: Edge): Command =>
 function describeCommand(command: Command, row: CommandRow): Command {
   command.description(row.summary);
   for (const argument of row.args ?? []) command.argument(argument);
-  for (const [flags, help] of row.options ?? []) command.option(flags, help);
+  for (const [flags, help] of row.options ?? []) {
+    if (flags.startsWith('--table ')) command.option(flags, help, collect);
+    else command.option(flags, help);
+  }
   for (const variable of flagVariables) {
     const flag = flagOf(variable.name);
     if (row.options?.some(([flags]) => flags === flag)) continue;
@@ -201,6 +211,9 @@ function describeCommand(command: Command, row: CommandRow): Command {
   }
   return command.addHelpText('after', `\nExample:\n  ${row.example}\n\nExit codes:\n  ${row.exitCodes}\n${FLAGS_HELP}`);
 }
+
+/** A flag that was given again adds to a list. */
+const collect = (value: string, before?: string): string => (before === undefined ? value : `${before},${value}`);
 
 /** What is no command goes to the default one, as its argument. */
 function refuseExcess({ name, args: names = [] }: CommandRow, args: readonly string[]): void {

@@ -1,18 +1,15 @@
-import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { fakeTools } from './support/fakeTool.ts';
 import { describeWith } from './support/need.ts';
+import { pageTools, readBlocks, readPage, runScript } from './support/page.ts';
 import { type PostgresServer, startPostgres } from './support/postgres.ts';
 import { type Scratch, scratchFolder } from './support/scratch.ts';
 import { runSqlite } from './support/seeds.ts';
 
-const root = join(import.meta.dirname, '..');
-const page = readFileSync(join(root, 'docs/encryption.md'), 'utf8');
-/** What a reader would type, block by block. */
-const blocks = [...page.matchAll(/^```sh\n([\s\S]*?)^```$/gm)].map(([, block = '']) => block);
+const page = readPage('docs/encryption.md');
+const blocks = readBlocks(page);
 /** Stands for the artifact of the day. */
 const SHOWN_NAME = 'orders-2026-02-07-020000.sql.zst.age';
 
@@ -53,11 +50,10 @@ describeWith(TOOLS, 'docs/encryption.md', () => {
     readdirSync(join(storage(), 'orders')).filter((name) => name.startsWith('orders-') && name.endsWith('.age'));
 
   /** Runs all blocks in one shell, in a folder of their own, where s3: is a local one. */
-  function runPage(): string {
-    const dbstash = fakeTools(scratch, { dbstash: `exec '${process.execPath}' '${root}/src/main.ts' "$@"` });
+  function runPage(): Promise<string> {
     mkdirSync(join(storage(), 'orders'), { recursive: true });
     const env = {
-      PATH: `${dbstash}:${process.env.PATH}`,
+      PATH: `${pageTools(scratch)}:${process.env.PATH}`,
       HOME: scratch.path,
       TMPDIR: scratch.path,
       RCLONE_CONFIG_S3_TYPE: 'alias',
@@ -71,13 +67,8 @@ describeWith(TOOLS, 'docs/encryption.md', () => {
       PGPASSWORD: server.password,
     };
     const name = `$(cd '${storage()}/orders' && ls | grep '^orders-.*[.]age$' | head -n 1)`;
-    const script = blocks.map((block) => block.replaceAll(SHOWN_NAME, () => name)).join('\n');
-    return execFileSync('bash', ['-euo', 'pipefail', '-c', script], {
-      env,
-      cwd: scratch.path,
-      encoding: 'utf8',
-      stdio: 'pipe',
-    });
+    const script = blocks.map(({ text }) => text.replaceAll(SHOWN_NAME, () => name)).join('\n');
+    return runScript(script, env, scratch.path);
   }
 
   it('every command that it shows works, as it stands there, and every way back leads to the same data', {
@@ -85,7 +76,7 @@ describeWith(TOOLS, 'docs/encryption.md', () => {
   }, async () => {
     expect(blocks.length).toBeGreaterThanOrEqual(7);
     expect(page).toContain(SHOWN_NAME);
-    const said = runPage();
+    const said = await runPage();
     const artifact = artifacts()[0]!;
     const stored = readFileSync(join(storage(), 'orders', artifact));
     expect(stored.includes('clear text')).toBe(false);

@@ -32,9 +32,10 @@ export async function runRestore({ edge, source, options, args: [argument] }: Ca
     createRoles: options.createRoles === true,
     confirm: isDryRun ? async () => true : confirmOnce((name, title) => confirm(edge, options, name, title)),
   };
-  const report = ({ backup, into, durationMs }: Restored) => {
+  const report = ({ backup, into, tables, durationMs }: Restored) => {
     const took = formatDuration(durationMs);
-    printText(edge, `restored ${backup.path} (${formatBytes(backup.manifest.bytes)}) into ${into} in ${took}\n`);
+    const part = tables.length > 0 ? `${tables.join(', ')} of ` : '';
+    printText(edge, `restored ${part}${backup.path} (${formatBytes(backup.manifest.bytes)}) into ${into} in ${took}\n`);
   };
   const foretell = (preview: RestorePreview) => printText(edge, `${formatRows(describePreview(preview))}\n`);
   if (typeof options.run === 'string') {
@@ -47,12 +48,21 @@ export async function runRestore({ edge, source, options, args: [argument] }: Ca
     );
     return EXIT.ok;
   }
+  const tables = readTables(options.table);
   const name = argument ?? 'latest';
   const isOwn = config.selection.kind !== 'one' && options.database === undefined && uri === undefined;
-  const chosen = { ...common, name, isOwn, series: seriesToRestore(config, name, options.database) };
+  const chosen = { ...common, tables, name, isOwn, series: seriesToRestore(config, name, options.database) };
   if (isDryRun) foretell(await previewRestore(session, { ...chosen, connection }));
   else report(await restore(session, { ...chosen, connection }));
   return EXIT.ok;
+}
+
+/** `a,b`, as --table can also be given again. */
+function readTables(text: string | boolean | undefined): readonly string[] {
+  if (typeof text !== 'string') return [];
+  const names = text.split(',').map((name) => name.trim());
+  if (names.includes('')) throw new ConfigError(`--table: ${JSON.stringify(text)} holds an empty name`);
+  return [...new Set(names)];
 }
 
 /** The database to connect to on another server that is named by its URI alone. */
@@ -68,7 +78,9 @@ function seriesToRestore(config: Config, name: string, database: string | boolea
   );
 }
 
-function refuseWithRun({ database, at }: Options, argument: string | undefined): void {
+function refuseWithRun({ database, at, table }: Options, argument: string | undefined): void {
+  if (table !== undefined)
+    throw new ConfigError('--run ID restores whole databases: give --table with the name of one backup of that run');
   if (argument === undefined && database === undefined && at === undefined) return;
   throw new ConfigError(
     '--run ID restores all backups of that run under their own names: give no name, --database or --at with it',
@@ -117,10 +129,12 @@ function parseTime(text: string | boolean | undefined): Date | undefined {
 }
 
 /** `--yes` names the database; of `--run` the run, and then means all of its databases. */
-async function confirm(edge: Edge, { yes, run }: Options, name: string, title: string): Promise<boolean> {
+async function confirm(edge: Edge, { yes, run, table }: Options, name: string, title: string): Promise<boolean> {
   if (typeof yes === 'string') return yes === (typeof run === 'string' ? run : name);
   if (!edge.askUser) return false;
-  return (await edge.askUser(`This empties ${title} first. Type its name to go on: `)) === name;
+  const isPart = table !== undefined;
+  const what = isPart ? `removes ${title}` : `empties ${title}`;
+  return (await edge.askUser(`This ${what} first. Type ${isPart ? name : 'its name'} to go on: `)) === name;
 }
 
 /** What was agreed to is not asked again. */

@@ -36,8 +36,13 @@ export interface Engine {
   readonly planGlobals?: (request: DumpRequest) => DumpPlan;
   /** Throws `ConfigError` for what cannot work (an old client, options that contradict each other). */
   planDump(request: DumpRequest): DumpPlan;
-  /** Asks where a restore would go to. */
-  inspectTarget(connection: Connection, facts: TargetFacts): AnyQuestion<Target>;
+  /**
+   * How to list what tables a dump holds, for a restore of some. Throws `ConfigError`, with the way on, where none can be
+   * taken out of it.
+   */
+  planContents(request: ContentsRequest): Question<Contents>;
+  /** Asks where a restore would go to; of one of some tables about those. */
+  inspectTarget(connection: Connection, facts: TargetFacts, pick?: TablePick): AnyQuestion<Target>;
   /** Throws `ConfigError` for a restore that cannot work, or that would end elsewhere than where it was sent. */
   planRestore(request: RestoreRequest): RestorePlan;
   /** How to look whether a dump that came back can be read, without a server. */
@@ -75,7 +80,34 @@ export interface Counts {
 }
 
 /** All from the manifest. */
-export type CheckRequest = Pick<RestoreRequest, 'mode' | 'format' | 'facts'>;
+export interface CheckRequest {
+  readonly mode: Mode;
+  readonly format: string;
+  readonly facts: TargetFacts;
+}
+
+export interface ContentsRequest extends CheckRequest {
+  /** What the backup is called, and the tables that are asked for: for the way on. */
+  readonly path: string;
+  readonly wanted: readonly string[];
+  readonly connection: Connection;
+}
+
+/** What a dump holds. The command that finds out gets the dump's beginning as its input, or has it as a folder at `DUMP`. */
+export interface Contents {
+  readonly tables: readonly TableName[];
+  /** What `planContents` tells the planning of the restore, and nobody else. */
+  readonly notes?: TargetFacts;
+}
+
+/** `scope` is the schema or database; undefined where there is none. */
+export interface TableName {
+  readonly scope: string | undefined;
+  readonly name: string;
+}
+
+/** Tables, or collections, to be restored out of a backup; the notes are those of its contents. */
+export type TablePick = Contents;
 
 export interface CheckPlan {
   readonly marks?: Marks;
@@ -183,6 +215,10 @@ export interface Target {
   readonly holds: string;
   /** Roles that the dump names and the server lacks. */
   readonly missingRoles: readonly string[];
+  /** Why tables that are picked cannot come into it: a sentence each. */
+  readonly obstacles?: readonly string[];
+  /** What depends on those that it holds, so that they cannot be replaced. */
+  readonly keeps?: string;
   readonly title: string;
   readonly major: number | undefined;
   /** What `inspectTarget` tells `planRestore`, and nobody else. */
@@ -202,6 +238,8 @@ export interface RestoreRequest {
   readonly createRoles: boolean;
   /** What would act by itself, as events do, is to stay asleep. */
   readonly isDrill?: true;
+  /** Only these tables; what stands under their names is all that `replace` removes. */
+  readonly pick?: TablePick;
   /** A temporary file that becomes the target by a rename at the end (sqlite); unique for this restore. */
   readonly id: string;
 }
@@ -209,6 +247,8 @@ export interface RestoreRequest {
 export interface RestorePlan {
   /** Empties the target, where that goes through a driver. Asked first. */
   readonly empty?: DriverQuestion<void>;
+  /** The filters read a file at `DUMP`, where the dump has to be brought first. */
+  readonly needsFile?: true;
   /** Run one after the other before the first byte is read; each must exit 0. What they write on standard error is a warning. */
   readonly prepare: readonly Command[];
   /** Programs that turn the artifact into what `load` reads: pg_restore for pg's custom format. The first reads a folder, where the dump is one. */

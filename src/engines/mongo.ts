@@ -3,6 +3,7 @@ import { mongoDrill } from './mongoDrill.ts';
 import { mongodumpVersion, planMongoCheck, planMongoDump } from './mongoDump.ts';
 import { recogniseMongo } from './mongoForeign.ts';
 import { discoverMongo, inspectMongo } from './mongoInspect.ts';
+import { planMongoContents } from './mongoPick.ts';
 import { planMongoRestore } from './mongoRestore.ts';
 import { inspectMongoTarget } from './mongoTarget.ts';
 
@@ -18,6 +19,7 @@ export const mongo = {
   inspect: inspectMongo,
   discover: discoverMongo,
   planDump: planMongoDump,
+  planContents: planMongoContents,
   inspectTarget: inspectMongoTarget,
   planCheck: planMongoCheck,
   recognise: recogniseMongo,

@@ -38,6 +38,8 @@ export const mongoNotes = z
     /** What a target holds: databases where it is a whole server, else collections. */
     databases: z.array(z.string()),
     collections: z.array(z.string()),
+    /** Those that are picked, and in the target already. */
+    held: z.array(z.object({ database: z.string(), name: z.string() })),
   })
   .partial();
 

@@ -1,7 +1,7 @@
 import type { DriverCommand, DriverQuestion } from '../core/command.ts';
 import type { Connection } from '../core/connection.ts';
 import { ConfigError } from '../core/errors.ts';
-import { DUMP, type RestorePlan, type RestoreRequest, type Target } from './engine.ts';
+import { DUMP, type RestorePlan, type RestoreRequest, type TablePick, type Target } from './engine.ts';
 import { isSystemDatabase, type MongoFacts, mongoFacts, mongoNotes, NO_LINE_BREAKS } from './mongoAnswers.ts';
 import { driverLogin, mongoTool } from './mongoConnection.ts';
 import { isWholeDrill, scratchNames } from './mongoScratch.ts';
@@ -19,16 +19,18 @@ export function planMongoRestore(request: RestoreRequest): RestorePlan {
   if (format !== 'archive' && format !== 'directory')
     throw new ConfigError(`a mongo dump of the format ${format} cannot be restored by this version`);
   const source = format === 'archive' ? ['--archive'] : [`--dir=${DUMP}`, ...(facts.gzip ? ['--gzip'] : [])];
-  const args = [...ALWAYS, ...source, ...chooseNamespaces(connection.database, facts)];
+  const { pick } = request;
+  const namespaces = pick ? chooseCollections(connection.database, pick) : chooseNamespaces(connection.database, facts);
+  const args = [...ALWAYS, ...source, ...namespaces];
   const empties = replace && target.holds !== '';
   return {
-    ...(empties && { empty: emptyTarget(connection, target) }),
+    ...(empties && { empty: pick ? dropCollections(connection, target) : emptyTarget(connection, target) }),
     prepare: [],
     filters: [],
     load: mongoTool('mongorestore', connection, args, notes.authSource),
     isAtomic: false,
     finish: [],
-    warnings: warnOfLosses(connection.database, facts),
+    warnings: pick ? warnOfMoment(facts) : warnOfLosses(connection.database, facts),
   };
 }
 
@@ -67,6 +69,32 @@ function scatter(names: ReturnType<typeof scratchNames>, drill: string): readonl
     const source = `${escapePattern(from)}.*`;
     return [`--nsInclude=${source}`, `--nsFrom=${source}`, `--nsTo=${to}.*`];
   });
+}
+
+/** Only these, and each into its place; what is said of names is about those in the dump. */
+function chooseCollections(database: string, { tables }: TablePick): readonly string[] {
+  const full = ({ scope, name }: TablePick['tables'][number]) => `${escapePattern(scope!)}.${escapePattern(name)}`;
+  const scopes = [...new Set(tables.map(({ scope }) => scope!))];
+  const moved = scopes.filter((scope) => database !== '' && scope !== database);
+  return [
+    ...tables.map((table) => `--nsInclude=${full(table)}`),
+    ...moved.flatMap((scope) => [`--nsFrom=${escapePattern(scope)}.*`, `--nsTo=${escapePattern(database)}.*`]),
+  ];
+}
+
+const warnOfMoment = ({ oplog }: MongoFacts): readonly string[] =>
+  oplog
+    ? ['the oplog in the backup is not replayed for single collections: each is of another moment of the dump']
+    : [];
+
+function dropCollections(connection: Connection, { notes }: Target): DriverQuestion<void> {
+  const { held = [] } = mongoNotes.parse(notes ?? {});
+  return {
+    driver: 'mongo',
+    login: driverLogin(connection),
+    commands: held.map(({ database, name }) => ({ database, command: { drop: name } })),
+    parse: () => {},
+  };
 }
 
 const escapePattern = (name: string): string => name.replace(/[\\*]/g, '\\$&');

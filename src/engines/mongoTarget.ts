@@ -1,7 +1,7 @@
 import type { DriverAnswer, DriverQuestion } from '../core/command.ts';
 import type { Connection } from '../core/connection.ts';
 import { ConfigError } from '../core/errors.ts';
-import type { Target, TargetFacts } from './engine.ts';
+import type { TablePick, Target, TargetFacts } from './engine.ts';
 import {
   buildInfo,
   collectionList,
@@ -13,11 +13,17 @@ import {
   readDocument,
 } from './mongoAnswers.ts';
 import { driverLogin } from './mongoConnection.ts';
+import { placeCollections } from './mongoPick.ts';
 import { scratchNames } from './mongoScratch.ts';
 
 /** One database is asked what collections it holds, a whole server what databases. */
-export function inspectMongoTarget(connection: Connection, facts: TargetFacts): DriverQuestion<Target> {
+export function inspectMongoTarget(
+  connection: Connection,
+  facts: TargetFacts,
+  pick?: TablePick,
+): DriverQuestion<Target> {
   const { database } = connection;
+  if (pick) return inspectCollections(connection, pick);
   const known = mongoFacts.parse(facts);
   const dumped = known.database;
   if (database === '' && typeof dumped === 'string') {
@@ -25,12 +31,7 @@ export function inspectMongoTarget(connection: Connection, facts: TargetFacts): 
       `the backup is of one database, and the target names none; right is --database ${JSON.stringify(dumped)}, or another name`,
     );
   }
-  // What the server says of it comes late: at the first collection.
-  if (/[/\\. "$\0]/.test(database) || Buffer.byteLength(database) > 63) {
-    throw new ConfigError(
-      `${JSON.stringify(database)} is no name of a mongo database: right are up to 63 bytes without / \\ . " $ and space`,
-    );
-  }
+  expectName(database);
   // A login that does not see all databases must not take a full server for an empty one.
   const databases = { database: 'admin', command: { listDatabases: 1, nameOnly: true, authorizedDatabases: false } };
   const what = database === '' ? [databases] : scratchNames(database, known).map(({ to }) => listCollections(to));
@@ -47,6 +48,45 @@ export function inspectMongoTarget(connection: Connection, facts: TargetFacts): 
         title: `MongoDB ${version}`,
         major: Number.parseInt(version, 10),
         notes: { ...notes, ...(authSource !== undefined && { authSource }) },
+      };
+    },
+  };
+}
+
+/** What the server says of it comes late: at the first collection. */
+function expectName(database: string): void {
+  if (/[/\\. "$\0]/.test(database) || Buffer.byteLength(database) > 63) {
+    throw new ConfigError(
+      `${JSON.stringify(database)} is no name of a mongo database: right are up to 63 bytes without / \\ . " $ and space`,
+    );
+  }
+}
+
+/** Asks each database for those collections alone. */
+function inspectCollections(connection: Connection, pick: TablePick): DriverQuestion<Target> {
+  const places = [...placeCollections(connection.database, pick)];
+  for (const [database] of places) expectName(database);
+  return {
+    driver: 'mongo',
+    login: driverLogin(connection),
+    commands: [
+      { database: 'admin', command: { buildInfo: 1 } },
+      ...places.map(([database]) => listCollections(database)),
+    ],
+    parse: ([build, ...lists], { authSource }) => {
+      const { version } = readDocument(buildInfo, build);
+      const there = places.map(([, names], index) => {
+        const held = new Set(readDocument(collectionList, lists[index]).cursor.firstBatch.map(({ name }) => name));
+        return { isEmpty: held.size === 0, names: names.filter((name) => held.has(name)) };
+      });
+      const held = places.flatMap(([database], index) => there[index]!.names.map((name) => ({ database, name })));
+      return {
+        exists: there.some(({ isEmpty }) => !isEmpty),
+        holds: held.map(({ database, name }) => `the collection ${database}.${name}`).join(', '),
+        missingRoles: [],
+        title: `MongoDB ${version}`,
+        major: Number.parseInt(version, 10),
+        notes: { held, ...(authSource !== undefined && { authSource }) },
       };
     },
   };

@@ -5,6 +5,7 @@ import { mysqldumpVersion, planMysqlDump } from './mysqlDump.ts';
 import { type Flavor, MARIADB, MYSQL } from './mysqlFlavor.ts';
 import { recogniseMysql } from './mysqlForeign.ts';
 import { discoverMysql, inspectMysql } from './mysqlInspect.ts';
+import { planMysqlContents } from './mysqlPick.ts';
 import { planMysqlRestore } from './mysqlRestore.ts';
 import { inspectMysqlTarget } from './mysqlTarget.ts';
 
@@ -21,6 +22,7 @@ const createEngine = (flavor: Flavor) =>
     inspect: inspectMysql(flavor),
     discover: discoverMysql(flavor),
     planDump: planMysqlDump(flavor),
+    planContents: planMysqlContents(flavor),
     inspectTarget: inspectMysqlTarget(flavor),
     planRestore: planMysqlRestore(flavor),
     planCheck: planMysqlCheck,

@@ -5,6 +5,7 @@ import { myloader } from './mydumper.ts';
 import { mysqlAccount, mysqlClient, mysqlName } from './mysqlConnection.ts';
 import type { Flavor } from './mysqlFlavor.ts';
 import { type MysqlFacts, mysqlFacts } from './mysqlInspect.ts';
+import { dropTables, keepFiles } from './mysqlPick.ts';
 
 /**
  * Neither server can undo what creates a table: a restore that fails, or our own sudden death, which is an end of input,
@@ -131,12 +132,16 @@ const LOAD_ARGS: readonly string[] = [
 ];
 
 function planFolder(flavor: Flavor, request: RestoreRequest, facts: MysqlFacts): Steps {
-  const { connection, target, replace, isDrill } = request;
+  const { connection, target, replace, isDrill, pick } = request;
+  const empty: Command = pick
+    ? { ...mysqlClient(flavor, connection, [`--database=${connection.database}`]), input: dropTables(target) }
+    : { ...mysqlClient(flavor, connection), input: emptyDatabase(request, facts) };
   const before = [
+    ...(pick ? [keepFiles(DUMP, pick)] : []),
     ...UNQUALIFY_TRIGGERS,
     ...(isDrill ? LET_EVENTS_SLEEP : []),
     ...(target.exists ? [] : [createDatabase(flavor, request, facts)]),
-    ...(target.exists && replace ? [{ ...mysqlClient(flavor, connection), input: emptyDatabase(request, facts) }] : []),
+    ...(target.exists && replace ? [empty] : []),
   ];
   return { prepare: before, filters: [], load: myloader(flavor, connection, DUMP, facts.sourceDatabase) };
 }

@@ -1,20 +1,22 @@
 import type { Question } from '../core/command.ts';
 import type { Connection } from '../core/connection.ts';
-import type { Target, TargetFacts } from './engine.ts';
+import type { TablePick, Target, TargetFacts } from './engine.ts';
 import { readRows } from './mysqlAnswer.ts';
 import { mysqlClient, mysqlText } from './mysqlConnection.ts';
 import { type Flavor, knowsSandboxLine, type Release, readRelease, titleOf } from './mysqlFlavor.ts';
 import { mysqlFacts } from './mysqlInspect.ts';
+import { askForTables, judgeTables, notesOfTables } from './mysqlPick.ts';
 
 /** Asks the server, without the database. Definers that it lacks stop no restore, and are in the notes. */
 export const inspectMysqlTarget =
   (flavor: Flavor) =>
-  (connection: Connection, facts: TargetFacts): Question<Target> => {
+  (connection: Connection, facts: TargetFacts, pick?: TablePick): Question<Target> => {
     const { definers = [] } = mysqlFacts.parse(facts);
+    const text = mysqlText(connection.database);
     return {
       command: {
         ...mysqlClient(flavor, connection, ['--force']),
-        input: describeTarget(mysqlText(connection.database), definers.map(mysqlText)),
+        input: describeTarget(text, definers.map(mysqlText)) + (pick ? askForTables(text, pick) : ''),
       },
       parse: (answer) => {
         const rows = readRows(answer, flavor.client);
@@ -30,7 +32,9 @@ export const inspectMysqlTarget =
           missingRoles: [],
           title: titleOf(readRelease(rows.first('version').join(' '))),
           major: undefined,
+          ...(pick && judgeTables(rows, connection.database)),
           notes: {
+            ...(pick && { tables: notesOfTables(rows) }),
             knowsSandboxLine: knowsSandboxLine(readClient(rows.lines)),
             missingDefiners: knowsAccounts ? definers.filter((name) => !accounts.has(name)) : [],
           },

@@ -5,6 +5,7 @@ import { pgDumpAbilities, pgDumpVersion, planPgDump } from './pgDump.ts';
 import { recognisePg } from './pgForeign.ts';
 import { discoverPg, planPgGlobals } from './pgGlobals.ts';
 import { inspectPg } from './pgInspect.ts';
+import { planPgContents } from './pgPick.ts';
 import { planPgRestore } from './pgRestore.ts';
 import { inspectPgTarget } from './pgTarget.ts';
 
@@ -22,6 +23,7 @@ export const pg = {
   maintenanceDatabase: 'postgres',
   planGlobals: planPgGlobals,
   planDump: planPgDump,
+  planContents: planPgContents,
   inspectTarget: inspectPgTarget,
   planRestore: planPgRestore,
   planCheck: planPgCheck,

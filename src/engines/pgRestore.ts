@@ -6,6 +6,8 @@ import { createDatabase, createRoles, describeDatabase, dropDatabase, maintenanc
 import { EMPTY_DATABASE } from './pgEmpty.ts';
 import { GLOBALS, planPgRolesRestore } from './pgGlobals.ts';
 import { type PgFacts, pgFacts } from './pgInspect.ts';
+import { choosePg, listOf } from './pgPick.ts';
+import { dropHeld, pgPickNotes, warnOfPick } from './pgPickTarget.ts';
 
 const FORMATS = ['plain', 'custom', 'directory'];
 
@@ -19,6 +21,25 @@ export function planPgRestore(request: RestoreRequest): RestorePlan {
   if (request.format === GLOBALS) return planPgRolesRestore(request);
   if (!FORMATS.includes(request.format))
     throw new ConfigError(`a pg dump of the format ${request.format} cannot be restored from a stream`);
+  if (request.pick) return planTables(request, { ...facts, largeObjects: false }, facts.largeObjects === true);
+  return planWhole(request, facts);
+}
+
+/** Some tables: pg_restore goes by a list, and by the archive's own order; it needs a file, since it stops reading early. */
+function planTables(request: RestoreRequest, facts: PgFacts, hasLargeObjects: boolean): RestorePlan {
+  const choice = choosePg(request.pick!);
+  const answer = pgPickNotes(request.target);
+  const [first, ...rest] = planFilters({ ...request, format: 'directory' }, facts);
+  const list = { 'tables.list': listOf(choice, new Set(answer.there)) };
+  return {
+    ...planWhole(request, facts),
+    needsFile: true,
+    filters: [{ ...first!, args: [`--use-list=${SCRATCH}/tables.list`, ...first!.args], files: list }, ...rest],
+    warnings: warnOfPick(choice, answer, hasLargeObjects),
+  };
+}
+
+function planWhole(request: RestoreRequest, facts: PgFacts): RestorePlan {
   refuseNamedDatabase(request, facts);
   const isNew = !request.target.exists;
   const makesDatabase = isNew && facts.createsDatabase === undefined;
@@ -73,8 +94,6 @@ function planLoad(request: RestoreRequest, facts: PgFacts, bringsTransaction: bo
     '--file=-',
   ]);
   if (!empties) return command;
-  return {
-    ...command,
-    files: { ...command.files, 'empty.sql': `${bringsTransaction ? 'BEGIN;\n' : ''}${EMPTY_DATABASE}` },
-  };
+  const empty = request.pick ? dropHeld(pgPickNotes(target)) : EMPTY_DATABASE;
+  return { ...command, files: { ...command.files, 'empty.sql': `${bringsTransaction ? 'BEGIN;\n' : ''}${empty}` } };
 }

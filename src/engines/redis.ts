@@ -3,7 +3,7 @@ import { planRedisDump, RDB_MARKS, redisCliVersion } from './redisDump.ts';
 import { examineRdb } from './redisExamine.ts';
 import { recogniseRedis } from './redisForeign.ts';
 import { inspectRedis, inspectRedisTarget } from './redisInspect.ts';
-import { planRedisRestore } from './redisRestore.ts';
+import { planRedisRestore, refuseRedisTables } from './redisRestore.ts';
 
 export const redis = {
   name: 'redis',
@@ -18,6 +18,7 @@ export const redis = {
   inspect: inspectRedis,
   planDump: planRedisDump,
   inspectTarget: inspectRedisTarget,
+  planContents: refuseRedisTables,
   planRestore: planRedisRestore,
   planCheck: () => ({ marks: RDB_MARKS, examine: examineRdb, commands: [] }),
   recognise: recogniseRedis,

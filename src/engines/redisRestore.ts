@@ -1,6 +1,6 @@
 import { SCRATCH } from '../core/command.ts';
 import { ConfigError } from '../core/errors.ts';
-import { DUMP, type RestorePlan, type RestoreRequest } from './engine.ts';
+import { type ContentsRequest, DUMP, type RestorePlan, type RestoreRequest } from './engine.ts';
 import { redisEndpoint } from './redisConnection.ts';
 import { redisFacts } from './redisInspect.ts';
 
@@ -53,3 +53,9 @@ const serverArgs = (socket: string): readonly string[] =>
     loglevel: 'notice',
     logfile: '',
   }).flatMap(([name, value]) => [`--${name}`, value]);
+
+export function refuseRedisTables({ path }: ContentsRequest): never {
+  throw new ConfigError(
+    `--table: there are no tables in Redis, and no single keys are restored: restore all of it into another server (dbstash restore ${path} --to redis://other:6379), and copy from there, as with MIGRATE`,
+  );
+}

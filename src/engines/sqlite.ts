@@ -3,7 +3,7 @@ import { sqliteDrill } from './sqliteDrill.ts';
 import { planSqliteDump } from './sqliteDump.ts';
 import { recogniseSqlite } from './sqliteForeign.ts';
 import { inspectSqlite, inspectSqliteTarget } from './sqliteInspect.ts';
-import { planSqliteCheck, planSqliteRestore } from './sqliteRestore.ts';
+import { planSqliteCheck, planSqliteRestore, refuseSqliteTables } from './sqliteRestore.ts';
 import { sqliteVersion } from './sqliteShell.ts';
 
 export const sqlite = {
@@ -17,6 +17,7 @@ export const sqlite = {
   inspect: inspectSqlite,
   planDump: planSqliteDump,
   inspectTarget: inspectSqliteTarget,
+  planContents: refuseSqliteTables,
   planRestore: planSqliteRestore,
   planCheck: planSqliteCheck,
   recognise: recogniseSqlite,

@@ -1,7 +1,7 @@
 import { type Command, SCRATCH } from '../core/command.ts';
 import type { Connection } from '../core/connection.ts';
 import { ConfigError } from '../core/errors.ts';
-import type { CheckPlan, CheckRequest, RestorePlan, RestoreRequest } from './engine.ts';
+import type { CheckPlan, CheckRequest, ContentsRequest, RestorePlan, RestoreRequest } from './engine.ts';
 import { type SqliteFacts, sqliteFacts } from './sqliteInspect.ts';
 import { printVerdict, SHELL_ARGS, withInit } from './sqliteShell.ts';
 
@@ -82,4 +82,13 @@ export function planSqliteCheck(request: CheckRequest): CheckPlan {
     id: 'check',
   });
   return { commands: [load, ...finish], needsRoom: true };
+}
+
+/** The shell takes a database apart better than anything does a script. */
+export function refuseSqliteTables({ path, wanted, connection }: ContentsRequest): never {
+  const copy = `${connection.database}.copy`;
+  throw new ConfigError(
+    `a backup of SQLite is restored as a whole: restore it into another file (dbstash restore ${path} --database ${copy}), ` +
+      `then copy the table (sqlite3 ${copy} '.dump ${wanted[0]}' | sqlite3 -bail ${connection.database})`,
+  );
 }

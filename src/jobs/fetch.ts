@@ -27,6 +27,17 @@ export async function fetchFolder(reading: Reading): Promise<boolean> {
   return true;
 }
 
+/** Brings a dump that is one object into the scratch folder, decoded and checked. True. */
+export async function fetchFile(reading: Reading): Promise<true> {
+  const { host } = reading.session;
+  const { manifest, path } = reading.backup;
+  using progress = followReading(host, manifest);
+  await expectRoom(reading, `${path} needs`);
+  const store = { file: 'dd', args: [`of=${DUMP}`, 'bs=1M', 'iflag=fullblock', 'status=none'], files: { dump: '' } };
+  await pass(reading, [...planDecoding(manifest, host.config.identity), store], { progress });
+  return true;
+}
+
 /** `what` needs the room of a dump. Throws `ConfigError`. */
 export async function expectRoom({ scratch, backup: { manifest } }: Reading, what: string): Promise<void> {
   const free = await scratch.freeBytes();

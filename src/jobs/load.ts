@@ -6,7 +6,7 @@ import { planDecoding } from '../pipeline/filters.ts';
 import { type Producer, relay, type Stage } from '../pipeline/relay.ts';
 import { type Child, stopChild } from '../process/child.ts';
 import { expectSound, expectThere, expectWhole, pass } from './artifact.ts';
-import { fetchFolder } from './fetch.ts';
+import { fetchFile, fetchFolder } from './fetch.ts';
 import { expectOpen } from './identity.ts';
 import { copyKeys, expectRoomToCopy } from './keyCopy.ts';
 import { followReading, type Progress } from './progress.ts';
@@ -29,7 +29,7 @@ export async function load(task: Task, target: Target): Promise<void> {
   let isPrepared = false;
   let outcome = target.exists ? `${database} is as it was` : `${database} was not created`;
   try {
-    const isFolder = await fetchFolder(task);
+    const isFolder = task.isFetched || (await fetchFolder(task)) || (plan.needsFile && (await fetchFile(task)));
     const touch = () => {
       task.state.isTouched = true;
       outcome = `${database} may be partly restored`;
@@ -75,7 +75,7 @@ async function undo({ session, scratch }: Task, commands: readonly Command[]): P
   }
 }
 
-const planRestore = ({ session, options, engine, backup, connection }: Task, target: Target): RestorePlan =>
+const planRestore = ({ session, options, engine, backup, connection, pick }: Task, target: Target): RestorePlan =>
   understand(backup, () =>
     engine.planRestore({
       connection,
@@ -86,6 +86,7 @@ const planRestore = ({ session, options, engine, backup, connection }: Task, tar
       replace: options.replace,
       createRoles: options.createRoles,
       ...(options.isDrill && { isDrill: true }),
+      ...(pick && { pick }),
       id: session.host.randomHex(6),
     }),
   );

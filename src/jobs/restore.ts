@@ -11,12 +11,14 @@ import { load } from './load.ts';
 import { findLastDrill, previewOf, type RestorePreview } from './restorePreview.ts';
 import { createTask, expectReady, inspectTarget, type RestoreOptions, type Task } from './restoreTask.ts';
 import { at, type Session } from './session.ts';
+import { pickTables } from './tables.ts';
 
 export type { RestoreOptions } from './restoreTask.ts';
 
 export interface Restored {
   readonly backup: Backup;
   readonly into: string;
+  readonly tables: readonly string[];
   readonly durationMs: number;
 }
 
@@ -40,7 +42,7 @@ export async function restore(session: Session, given: RestoreOptions): Promise<
     try {
       await restoreFrom(at(reached, place), options, backup, state);
       const into = nameOf(options.connection);
-      return { backup, into, durationMs: host.clock.now().getTime() - now.getTime() };
+      return { backup, into, tables: options.tables ?? [], durationMs: host.clock.now().getTime() - now.getTime() };
     } catch (error) {
       const isOurs = [RemoteError, VerifyError, TimeoutError].some((kind) => error instanceof kind);
       if (!isOurs || host.signal.aborted || state.isTouched || index === candidates.length - 1) throw error;
@@ -68,7 +70,7 @@ export async function previewRestore(session: Session, given: RestoreOptions): P
   const { backup, place } = candidates[0]!;
   const options = given.isOwn ? { ...given, connection: toOwn(given.connection, backup) } : given;
   await using scratch = await createScratch(host.config.tempDir, `restore-${host.randomHex(4)}`);
-  const task = await createTask(at(reached, place), scratch, options, backup);
+  const task = await pickTables(await createTask(at(reached, place), scratch, options, backup));
   const target = await inspectTarget(task);
   await expectReady(options, task.engine, target);
   return previewOf(task, target, findLastDrill(found, backup));
@@ -124,9 +126,10 @@ export async function restoreFrom(
 ): Promise<void> {
   const { host } = session;
   await using scratch = await createScratch(host.config.tempDir, `restore-${host.randomHex(4)}`);
-  const task = await createTask(session, scratch, options, backup, state);
+  const created = await createTask(session, scratch, options, backup, state);
   if (backup.state !== 'good')
     host.logger.warn(`${backup.path} is marked as ${backup.state} (${backup.reason}): it is read once more`);
+  const task = await pickTables(created);
   const target = await inspectTarget(task);
   await expectReady(options, task.engine, target);
   const lease = await holdBackup(host.config.tempDir, backup.manifest.id, host.randomHex(4));

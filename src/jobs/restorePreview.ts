@@ -5,6 +5,7 @@ import type { Target } from '../engines/engine.ts';
 import type { Backup } from '../remote/catalog.ts';
 import type { Found } from './catalogs.ts';
 import type { Task } from './restoreTask.ts';
+import { titleOf } from './tables.ts';
 
 /** What a restore would do, as far as a look tells. */
 export interface RestorePreview {
@@ -12,6 +13,8 @@ export interface RestorePreview {
   readonly remote: string;
   readonly ageMs: number;
   readonly database: string;
+  /** Only these; empty for all. */
+  readonly tables: readonly string[];
   /** The target's server. */
   readonly server: string;
   /** What would become of what is there. */
@@ -43,7 +46,7 @@ export function findLastDrill(found: readonly Found[], { manifest: { id, series 
 }
 
 export const previewOf = (
-  { session, options, backup }: Task,
+  { session, options, backup, pick }: Task,
   target: Target,
   lastDrill: LastDrill | undefined,
 ): RestorePreview => ({
@@ -51,6 +54,7 @@ export const previewOf = (
   remote: session.remote.title,
   ageMs: session.host.clock.now().getTime() - Date.parse(backup.manifest.startedAt),
   database: nameOf(options.connection),
+  tables: (pick?.tables ?? []).map(titleOf),
   server: target.title,
   effect: !target.exists ? 'created' : target.holds === '' ? 'filled' : 'emptied first',
   holds: target.holds,
@@ -60,15 +64,19 @@ export const previewOf = (
 
 /** A row for each thing that is worth knowing before. */
 export function describePreview(preview: RestorePreview): readonly string[][] {
-  const { backup, remote, ageMs, database, server, effect, holds, roles, lastDrill } = preview;
+  const { backup, remote, ageMs, database, server, effect, holds, roles, tables, lastDrill } = preview;
   const { manifest, path } = backup;
   const stored = `${formatBytes(manifest.bytes)} of ${remote}, begun ${manifest.startedAt}, ${formatAge(ageMs)} ago`;
   return [
     ['would restore', `${path} (${stored})`],
-    ['into', `${database} (${server}), which would be ${effect}`],
+    ...(tables.length === 0 ? [] : [['of it only', tables.join(', ')]]),
+    [
+      'into',
+      `${database} (${server}), which would be ${tables.length > 0 && effect === 'emptied first' ? 'filled' : effect}`,
+    ],
     ...(holds === '' ? [] : [['would lose', holds]]),
     ...(roles.length === 0 ? [] : [['would create', `the roles ${roles.join(', ')}, without login`]]),
-    ...(lastDrill ? [['takes about', describeTime(lastDrill, backup)]] : []),
+    ...(lastDrill && tables.length === 0 ? [['takes about', describeTime(lastDrill, backup)]] : []),
   ];
 }
 

@@ -1,7 +1,7 @@
 import type { Config } from '../config/config.ts';
 import { type Connection, nameOf } from '../core/connection.ts';
 import { ConfigError, DbstashError, describeError, VerifyError } from '../core/errors.ts';
-import type { Engine, Target } from '../engines/engine.ts';
+import type { Engine, TablePick, Target } from '../engines/engine.ts';
 import { engines } from '../engines/index.ts';
 import { planDecoding } from '../pipeline/filters.ts';
 import type { Scratch } from '../process/scratch.ts';
@@ -20,6 +20,8 @@ export interface RestoreOptions extends Choice {
   /** Empty the target first; `confirm` must agree to it. */
   readonly replace: boolean;
   readonly createRoles: boolean;
+  /** Only these tables, or collections. */
+  readonly tables?: readonly string[];
   /** What would act by itself, as events do, is to stay asleep. */
   readonly isDrill?: true;
   /** Asks the user whether the database `name`, which `title` says where it is, may be emptied. */
@@ -41,6 +43,10 @@ export interface Task extends Reading {
   /** As in the options, but for a symbolic link. */
   readonly connection: Connection;
   readonly state: RestoreState;
+  /** The tables that are to be restored; all where it is absent. */
+  readonly pick?: TablePick;
+  /** The dump is a folder, which lies in the scratch folder. */
+  readonly isFetched?: boolean;
 }
 
 /** Throws `ConfigError` for a backup that cannot be read. */
@@ -84,14 +90,14 @@ export function understand<T>({ path }: Backup, work: () => T): T {
   }
 }
 
-export async function inspectTarget({ session, scratch, engine, backup, connection }: Task): Promise<Target> {
-  const question = understand(backup, () => engine.inspectTarget(connection, backup.manifest.target));
+export async function inspectTarget({ session, scratch, engine, backup, connection, pick }: Task): Promise<Target> {
+  const question = understand(backup, () => engine.inspectTarget(connection, backup.manifest.target, pick));
   return await ask(session.host, scratch, question, session.host.signal);
 }
 
 /** Throws, naming the ways on, where the target is not ready for the first byte. */
 export async function expectReady(
-  { connection, replace, createRoles, confirm }: RestoreOptions,
+  { connection, replace, createRoles, confirm, tables = [] }: RestoreOptions,
   { isWhole }: Engine,
   target: Target,
 ): Promise<void> {
@@ -106,7 +112,9 @@ export async function expectReady(
       `the backup names roles that ${target.title} lacks: ${target.missingRoles.join(', ')}; create them, or let --create-roles make them without login`,
     );
   }
+  for (const obstacle of target.obstacles ?? []) throw new ConfigError(obstacle);
   if (target.holds === '') return;
+  if (tables.length > 0) return await expectReplaceable(title, { replace, confirm, tables }, target);
   if (!replace) {
     const elsewhere = isWhole ? 'another server with --to URI' : 'another database with --database NAME';
     throw new ConfigError(
@@ -116,4 +124,19 @@ export async function expectReady(
   if (!(await confirm(name, title))) {
     throw new ConfigError(`--replace removes what ${title} holds (${target.holds}): confirm it with --yes ${name}`);
   }
+}
+
+/** Of tables that are there already. What depends on them would have to go with them, and is not ours to remove. */
+async function expectReplaceable(
+  title: string,
+  { replace, confirm, tables }: Required<Pick<RestoreOptions, 'replace' | 'confirm' | 'tables'>>,
+  { holds, keeps }: Target,
+): Promise<void> {
+  const beside = 'restore into another database with --database NAME';
+  if (keeps !== undefined)
+    throw new ConfigError(`${title} holds ${holds}, which cannot be replaced, since ${keeps} depend on it: ${beside}`);
+  if (!replace) throw new ConfigError(`${title} holds ${holds}: ${beside}, or remove just that first with --replace`);
+  const name = tables.join(',');
+  if (!(await confirm(name, `${holds} in ${title}`)))
+    throw new ConfigError(`--replace removes ${holds} from ${title}: confirm it with --yes ${name}`);
 }

@@ -49,7 +49,7 @@ export interface DbstashProcess extends AsyncDisposable {
 type Env = Readonly<Record<string, string | undefined>>;
 
 /** Where node keeps what it made of the sources: two thirds of the time that a short command takes. */
-const COMPILE_CACHE = join(tmpdir(), 'dbstash-test-compiled');
+export const COMPILE_CACHE = join(tmpdir(), 'dbstash-test-compiled');
 
 /** Runs `dbstash ARGS` to its end. It sees `env`, and besides only PATH, HOME and TMPDIR, which `env` may replace, and node's own NODE_COMPILE_CACHE. */
 export async function runDbstash(args: readonly string[], env: Env, options?: DbstashOptions): Promise<DbstashRun> {

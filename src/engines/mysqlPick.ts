@@ -1,0 +1,96 @@
+import type { Command, Question } from '../core/command.ts';
+import { ConfigError } from '../core/errors.ts';
+import { type Contents, type ContentsRequest, DUMP, type TablePick, type Target } from './engine.ts';
+import type { Rows } from './mysqlAnswer.ts';
+import { mysqlName, mysqlText } from './mysqlConnection.ts';
+import type { Flavor } from './mysqlFlavor.ts';
+import { mysqlFacts } from './mysqlInspect.ts';
+
+/** Lists a folder of mydumper, which has files of their own for each table. A script has not. */
+export const planMysqlContents =
+  (flavor: Flavor) =>
+  ({ format, facts, path, wanted, connection }: ContentsRequest): Question<Contents> => {
+    const source = mysqlFacts.parse(facts).sourceDatabase;
+    if (format !== 'mydumper' || source === undefined) {
+      const copy = `${connection.database}_copy`;
+      const table = mysqlName(wanted[0] ?? '');
+      const move = `${mysqlName(copy)}.${table} TO ${mysqlName(connection.database)}.${table}`;
+      throw new ConfigError(
+        `${path} is one script of SQL, out of which no table can be taken safely: restore it beside (dbstash restore ${path} --database ${copy}), ` +
+          `then move the table (${flavor.client} -e 'RENAME TABLE ${move}'); backups made with BACKUP_MODE=directory or tar can be taken apart`,
+      );
+    }
+    return {
+      command: { file: 'find', args: [DUMP, '-name', '*-schema*.sql*', '-printf', '%f\\n'] },
+      parse: ({ stdout }) => {
+        const names = stdout.split('\n').map((name) => name.replace(/\.(gz|zst)$/, ''));
+        const cut = (end: string) =>
+          names.flatMap((name) =>
+            name.startsWith(`${source}.`) && name.endsWith(end) ? [name.slice(source.length + 1, -end.length)] : [],
+          );
+        const views = new Set(cut('-schema-view.sql'));
+        const tables = cut('-schema.sql').filter((name) => !views.has(name));
+        return { tables: tables.map((name) => ({ scope: source, name })) };
+      },
+    };
+  };
+
+/** Leaves in the folder, which is ours, nothing but the files of the tables: routines and events belong to none. */
+export function keepFiles(folder: string, { tables }: TablePick): Command {
+  const rows = tables.flatMap(({ scope, name }) => {
+    const table = `${escapeGlob(scope!)}.${escapeGlob(name)}`;
+    return [`${table}-schema.sql*`, `${table}-schema-triggers.sql*`, `${table}.sql*`, `${table}.[0-9]*.sql*`];
+  });
+  const scopes = [...new Set(tables.map(({ scope }) => `${escapeGlob(scope!)}-schema-create.sql*`))];
+  const kept = ['metadata', ...scopes, ...rows].flatMap((name) => ['!', '-name', name]);
+  return { file: 'find', args: [folder, '-type', 'f', ...kept, '-delete'] };
+}
+
+const escapeGlob = (name: string): string => name.replaceAll(/[*?[\]\\]/g, '\\$&');
+
+/** What stands under the names of the tables, in just these letters where the server tells them apart, and what points to them. */
+export function askForTables(database: string, { tables }: TablePick): string {
+  const list = (wrap: (text: string) => string) => tables.map(({ name }) => wrap(mysqlText(name))).join(', ');
+  const exact = list((text) => `BINARY ${text}`);
+  const lower = list((text) => `LOWER(${text})`);
+  const isMeant = (column: string) =>
+    `IF(@@lower_case_table_names > 0, LOWER(${column}) IN (${lower}), BINARY ${column} IN (${exact}))`;
+  return `
+SELECT 'table', table_name, table_type FROM information_schema.tables WHERE table_schema = ${database} AND ${isMeant('table_name')};
+SELECT DISTINCT 'pointing', table_schema, table_name FROM information_schema.key_column_usage
+  WHERE referenced_table_schema = ${database} AND ${isMeant('referenced_table_name')}
+  AND NOT (table_schema = ${database} AND ${isMeant('table_name')});
+`;
+}
+
+export function judgeTables(rows: Rows, database: string): Pick<Target, 'holds' | 'keeps'> {
+  const held = rows.all('table');
+  const pointing = rows.all('pointing').map(([schema, name]) => (schema === database ? name : `${schema}.${name}`));
+  return {
+    holds: held.map(([name, type]) => `the ${type === 'VIEW' ? 'view' : 'table'} ${name}`).join(', '),
+    ...(pointing.length > 0 && { keeps: `foreign keys of ${pointing.join(', ')}` }),
+  };
+}
+
+/** As the server has them: what a foreign key points to it does not drop. */
+export const notesOfTables = (rows: Rows): readonly (readonly [name: string, type: string])[] =>
+  rows.all('table').map(([name = '', type = '']) => [name, type]);
+
+export const dropTables = ({ notes }: Target): string => {
+  const held = Array.isArray(notes?.tables) ? (notes.tables as ReturnType<typeof notesOfTables>) : [];
+  const drop = (kind: string, names: readonly string[]) =>
+    names.length > 0 ? [`DROP ${kind} ${names.map(mysqlName).join(', ')};`] : [];
+  const isView = ([, type]: readonly [string, string]) => type === 'VIEW';
+  return [
+    'SET SESSION lock_wait_timeout = 60;',
+    ...drop(
+      'VIEW',
+      held.filter(isView).map(([name]) => name),
+    ),
+    ...drop(
+      'TABLE',
+      held.filter((row) => !isView(row)).map(([name]) => name),
+    ),
+    '',
+  ].join('\n');
+};
