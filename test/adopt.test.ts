@@ -1,5 +1,14 @@
 import { execFileSync } from 'node:child_process';
-import { appendFileSync, copyFileSync, mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  copyFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { EngineName } from '../src/core/connection.ts';
@@ -10,6 +19,7 @@ import { listBackups } from './support/backups.ts';
 import { runDbstash } from './support/dbstash.ts';
 import { describeEngine, FIXTURES, type Fixture } from './support/fixtures.ts';
 import { type Scratch, scratchFolder } from './support/scratch.ts';
+import { requireTool } from './support/tools.ts';
 
 const TIMEOUT = { timeout: 400_000 };
 
@@ -138,7 +148,7 @@ for (const { name: engine, title } of Object.values(engines)) {
   );
 }
 
-describeEngine('pg', ['rclone', 'gzip', 'age', 'age-keygen', 'pg_dumpall'], 'what is not adopted', () => {
+describeEngine('pg', ['rclone', 'gzip', 'bzip2', 'age', 'age-keygen', 'pg_dumpall'], 'what is not adopted', () => {
   let scratch: Scratch;
   let fixture: Fixture;
   let env: Record<string, string>;
@@ -221,6 +231,16 @@ describeEngine('pg', ['rclone', 'gzip', 'age', 'age-keygen', 'pg_dumpall'], 'wha
     env.DECRYPT_IDENTITY = createKey().identity;
     await expectLeft('a.sql.age', 2, /age makes nothing of it: .*no identity matched/);
     delete env.DECRYPT_IDENTITY;
+  });
+
+  it('what takes a program that is missing', TIMEOUT, async () => {
+    run('pg_dump "$URI" | bzip2 > $OUT/a.sql.bz2');
+    const few = join(scratch.path, 'few');
+    mkdirSync(few);
+    for (const tool of ['rclone', 'cat', 'sh']) symlinkSync(requireTool(tool), join(few, tool));
+    env.PATH = few;
+    await expectLeft('a.sql.bz2', 2, 'bzip2 could not be started: it is not installed');
+    delete env.PATH;
   });
 
   it('but a dump by any other name is, at the time of the file where the name tells none', TIMEOUT, async () => {

@@ -6,6 +6,7 @@ import { isRecordName } from '../core/naming.ts';
 import { matchesAny } from '../core/pattern.ts';
 import type { Recognised } from '../engines/engine.ts';
 import { planDecoding } from '../pipeline/filters.ts';
+import { describeExit } from '../process/child.ts';
 import { createScratch, type Scratch } from '../process/scratch.ts';
 import type { Backup } from '../remote/catalog.ts';
 import { digestStored, type Reading, recordVerdict, type Stored } from './artifact.ts';
@@ -190,7 +191,8 @@ async function peel(session: Session, scratch: Scratch, outer: Buffer): Promise<
     if (!layers.head.subarray(0, magic.length).equals(magic) || layers.compression !== null) continue;
     let { head } = layers;
     for (const command of planDecoding({ compression, encryption }, host.config.identity)) {
-      const { clear, stderr } = await pipeHead(session, scratch, command, head, host.signal, PEELED_BYTES);
+      const { clear, exit, stderr } = await pipeHead(session, scratch, command, head, host.signal, PEELED_BYTES);
+      if (exit.failure) throw new ConfigError(describeExit(command.file, exit, stderr));
       if (clear.length === 0) throw new ConfigError(`${command.file} makes nothing of it: ${stderr.split('\n')[0]}`);
       head = clear;
     }

@@ -4,7 +4,7 @@ import type { Scratch } from '../process/scratch.ts';
 import { type Session, startTool } from './session.ts';
 
 /** More than age's header, however many recipients there are, and the first chunk that it can check. */
-export const HEAD_BYTES = 256 * 1024;
+const HEAD_BYTES = 256 * 1024;
 
 /** The first bytes that a child writes; all, where there are fewer. */
 export async function readHead({ stdout }: Child, wanted = HEAD_BYTES): Promise<Buffer> {
