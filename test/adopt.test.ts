@@ -1,5 +1,14 @@
 import { execFileSync } from 'node:child_process';
-import { appendFileSync, copyFileSync, mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  copyFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { EngineName } from '../src/core/connection.ts';
@@ -10,8 +19,9 @@ import { listBackups } from './support/backups.ts';
 import { runDbstash } from './support/dbstash.ts';
 import { describeEngine, FIXTURES, type Fixture } from './support/fixtures.ts';
 import { type Scratch, scratchFolder } from './support/scratch.ts';
+import { requireTool } from './support/tools.ts';
 
-const TIMEOUT = { timeout: 180_000 };
+const TIMEOUT = { timeout: 400_000 };
 
 /** What people's scripts do, by the file they write. `$URI` and the rest of it stand for the database. */
 const SCRIPTS: Readonly<Record<EngineName, Readonly<Record<string, string>>>> = {
@@ -20,6 +30,8 @@ const SCRIPTS: Readonly<Record<EngineName, Readonly<Record<string, string>>>> = 
     'source-2026-02-08-020000.sql.gz': 'pg_dump --clean --if-exists "$URI" | gzip > "$FILE"',
     'source-2026-02-09-020000.dump': 'pg_dump -Fc "$URI" > "$FILE"',
     'source-2026-02-10-020000.dump.zst.age': 'pg_dump -Fc -Z0 "$URI" | zstd | age -r "$RECIPIENT" > "$FILE"',
+    'source-2026-02-11-020000.sql.xz': 'pg_dump "$URI" | xz > "$FILE"',
+    'source-2026-02-12-020000.dump.bz2': 'pg_dump -Fc "$URI" | bzip2 > "$FILE"',
   },
   mysql: {
     'source-2026-02-07-020000.sql':
@@ -53,85 +65,90 @@ function createKey(): Key {
 }
 
 for (const { name: engine, title } of Object.values(engines)) {
-  describeEngine(engine, ['rclone', 'zstd', 'gzip', 'age', 'age-keygen'], `${title} dumped by a script`, () => {
-    let scratch: Scratch;
-    let fixture: Fixture;
-    let env: Record<string, string>;
-    let key: Key;
-    beforeAll(async () => {
-      scratch = scratchFolder();
-      key = createKey();
-      fixture = await FIXTURES[engine](scratch);
-      const folder = join(scratch.path, 'remote');
-      mkdirSync(folder);
-      env = {
-        ...fixture.env,
-        RCLONE_REMOTE: folder,
-        BACKUP_TEMP_DIR: join(scratch.path, 'tmp'),
-        DECRYPT_IDENTITY: key.identity,
-        ...(engine === 'redis' && { DB_NAME: 'source' }),
-      };
-      const uri = new URL(env.DB_URI ?? '');
-      for (const [file, script] of Object.entries(SCRIPTS[engine]))
-        execFileSync('bash', ['-euo', 'pipefail', '-c', script], {
-          env: {
-            ...process.env,
-            ...env,
-            URI: env.DB_URI,
-            PORT: uri.port,
-            USER: decodeURIComponent(uri.username),
-            PASSWORD: decodeURIComponent(uri.password),
-            DATABASE: uri.pathname,
-            RECIPIENT: key.recipient,
-            FILE: join(folder, file),
-          },
-          stdio: ['ignore', 'inherit', 'inherit'],
-        });
-      writeFileSync(join(folder, 'notes.txt'), 'what I did');
-    }, 180_000);
-    afterAll(async () => {
-      await fixture?.[Symbol.asyncDispose]();
-      await scratch?.[Symbol.asyncDispose]();
-    });
+  describeEngine(
+    engine,
+    ['rclone', 'zstd', 'gzip', 'xz', 'bzip2', 'age', 'age-keygen'],
+    `${title} dumped by a script`,
+    () => {
+      let scratch: Scratch;
+      let fixture: Fixture;
+      let env: Record<string, string>;
+      let key: Key;
+      beforeAll(async () => {
+        scratch = scratchFolder();
+        key = createKey();
+        fixture = await FIXTURES[engine](scratch);
+        const folder = join(scratch.path, 'remote');
+        mkdirSync(folder);
+        env = {
+          ...fixture.env,
+          RCLONE_REMOTE: folder,
+          BACKUP_TEMP_DIR: join(scratch.path, 'tmp'),
+          DECRYPT_IDENTITY: key.identity,
+          ...(engine === 'redis' && { DB_NAME: 'source' }),
+        };
+        const uri = new URL(env.DB_URI ?? '');
+        for (const [file, script] of Object.entries(SCRIPTS[engine]))
+          execFileSync('bash', ['-euo', 'pipefail', '-c', script], {
+            env: {
+              ...process.env,
+              ...env,
+              URI: env.DB_URI,
+              PORT: uri.port,
+              USER: decodeURIComponent(uri.username),
+              PASSWORD: decodeURIComponent(uri.password),
+              DATABASE: uri.pathname,
+              RECIPIENT: key.recipient,
+              FILE: join(folder, file),
+            },
+            stdio: ['ignore', 'inherit', 'inherit'],
+          });
+        writeFileSync(join(folder, 'notes.txt'), 'what I did');
+      }, 180_000);
+      afterAll(async () => {
+        await fixture?.[Symbol.asyncDispose]();
+        await scratch?.[Symbol.asyncDispose]();
+      });
 
-    it('is adopted, verified, and comes back', TIMEOUT, async () => {
-      const files = Object.keys(SCRIPTS[engine]);
-      const folder = env.RCLONE_REMOTE!;
-      const tried = await runDbstash(['adopt', '--dry-run', '--json'], env, { timeoutMs: 120_000 });
-      expect(tried, tried.stderr).toMatchObject({ exitCode: 0 });
-      const rows: { path: string; manifest?: { startedAt: string; database: string; tool: string } }[] = JSON.parse(
-        tried.stdout,
-      );
-      expect(rows.map(({ path }) => path).sort()).toEqual(files);
-      expect(readdirSync(folder).sort()).toEqual(['notes.txt', ...files]);
+      it('is adopted, verified, and comes back', TIMEOUT, async () => {
+        const files = Object.keys(SCRIPTS[engine]);
+        const folder = env.RCLONE_REMOTE!;
+        const tried = await runDbstash(['adopt', '--dry-run', '--json'], env, { timeoutMs: 120_000 });
+        expect(tried, tried.stderr).toMatchObject({ exitCode: 0 });
+        const rows: { path: string; manifest?: { startedAt: string; database: string; tool: string } }[] = JSON.parse(
+          tried.stdout,
+        );
+        expect(rows.map(({ path }) => path).sort()).toEqual(files);
+        expect(readdirSync(folder).sort()).toEqual(['notes.txt', ...files]);
 
-      const adopted = await runDbstash(['adopt'], env, { timeoutMs: 120_000 });
-      expect(adopted, adopted.stderr).toMatchObject({ exitCode: 0 });
-      expect(adopted.stdout).toContain(`${files.length} adopted`);
-      const listed = await listBackups(env);
-      expect(listed.map(({ artifact, state, database, startedAt }) => [artifact, state, database, startedAt])).toEqual(
-        files.toReversed().map((file) => [file, 'good', 'source', `${file.slice(7, 17)}T02:00:00.000Z`]),
-      );
-      for (const [index, file] of files.entries()) {
-        const verified = await runDbstash(['verify', file], env);
-        expect(verified, verified.stderr).toMatchObject({ exitCode: 0 });
-        const name = `back${index}`;
-        const restored = await runDbstash(['restore', file, ...fixture.target(name)], env, { timeoutMs: 120_000 });
-        expect(restored, `${file}: ${restored.stderr}`).toMatchObject({ exitCode: 0 });
-        expect(await fixture.content(name)).toEqual(await fixture.content());
-      }
+        const adopted = await runDbstash(['adopt'], env, { timeoutMs: 120_000 });
+        expect(adopted, adopted.stderr).toMatchObject({ exitCode: 0 });
+        expect(adopted.stdout).toContain(`${files.length} adopted`);
+        const listed = await listBackups(env);
+        expect(
+          listed.map(({ artifact, state, database, startedAt }) => [artifact, state, database, startedAt]),
+        ).toEqual(files.toReversed().map((file) => [file, 'good', 'source', `${file.slice(7, 17)}T02:00:00.000Z`]));
+        for (const [index, file] of files.entries()) {
+          const verified = await runDbstash(['verify', file], env);
+          expect(verified, verified.stderr).toMatchObject({ exitCode: 0 });
+          const name = `back${index}`;
+          const restored = await runDbstash(['restore', file, ...fixture.target(name)], env, { timeoutMs: 120_000 });
+          expect(restored, `${file}: ${restored.stderr}`).toMatchObject({ exitCode: 0 });
+          expect(await fixture.content(name)).toEqual(await fixture.content());
+        }
 
-      const pruned = await runDbstash(['prune', '--retention-max-files', '1'], env);
-      expect(pruned, pruned.stderr).toMatchObject({ exitCode: 0 });
-      expect((await listBackups(env)).map(({ artifact }) => artifact)).toEqual(files.slice(-1));
-      expect(readdirSync(folder).filter((file) => !file.startsWith(files.at(-1)!))).toEqual(['notes.txt']);
-      const again = await runDbstash(['adopt'], env);
-      expect(again).toMatchObject({ exitCode: 0, stdout: expect.stringContaining('left to adopt') });
-    });
-  });
+        const pruned = await runDbstash(['prune', '--retention-max-files', '1'], env);
+        expect(pruned, pruned.stderr).toMatchObject({ exitCode: 0 });
+        expect((await listBackups(env)).map(({ artifact }) => artifact)).toEqual(files.slice(-1));
+        expect(readdirSync(folder).filter((file) => !file.startsWith(files.at(-1)!))).toEqual(['notes.txt']);
+        const again = await runDbstash(['adopt'], env);
+        expect(again).toMatchObject({ exitCode: 0, stdout: expect.stringContaining('left to adopt') });
+      });
+    },
+  );
 }
 
-describeEngine('pg', ['rclone', 'gzip', 'age', 'age-keygen', 'pg_dumpall'], 'what is not adopted', () => {
+describeEngine('pg', ['rclone', 'gzip', 'bzip2', 'age', 'age-keygen', 'pg_dumpall'], 'what is not adopted', () => {
   let scratch: Scratch;
   let fixture: Fixture;
   let env: Record<string, string>;
@@ -216,6 +233,16 @@ describeEngine('pg', ['rclone', 'gzip', 'age', 'age-keygen', 'pg_dumpall'], 'wha
     delete env.DECRYPT_IDENTITY;
   });
 
+  it('what takes a program that is missing', TIMEOUT, async () => {
+    run('pg_dump "$URI" | bzip2 > $OUT/a.sql.bz2');
+    const few = join(scratch.path, 'few');
+    mkdirSync(few);
+    for (const tool of ['rclone', 'cat', 'sh']) symlinkSync(requireTool(tool), join(few, tool));
+    env.PATH = few;
+    await expectLeft('a.sql.bz2', 2, 'bzip2 could not be started: it is not installed');
+    delete env.PATH;
+  });
+
   it('but a dump by any other name is, at the time of the file where the name tells none', TIMEOUT, async () => {
     run('mkdir $OUT/old; pg_dump "$URI" > $OUT/old/nightly.sql');
     utimesSync(join(folder, 'old/nightly.sql'), new Date('2025-03-04T05:06:07Z'), new Date('2025-03-04T05:06:07Z'));
@@ -249,6 +276,68 @@ describeEngine('pg', ['rclone', 'gzip', 'age', 'age-keygen', 'pg_dumpall'], 'wha
   });
 });
 
+for (const engine of ['mysql', 'mariadb'] as const)
+  describeEngine(engine, ['rclone', 'gzip'], `${engines[engine].title} dumped with --databases`, () => {
+    let scratch: Scratch;
+    let fixture: Fixture;
+    let env: Record<string, string>;
+    beforeAll(async () => {
+      scratch = scratchFolder();
+      fixture = await FIXTURES[engine](scratch);
+      const folder = join(scratch.path, 'remote');
+      mkdirSync(folder);
+      env = { ...fixture.env, RCLONE_REMOTE: folder, BACKUP_TEMP_DIR: join(scratch.path, 'tmp') };
+      const uri = new URL(env.DB_URI!);
+      const tool = engine === 'mysql' ? 'mysqldump' : 'mariadb-dump';
+      const login = `-h 127.0.0.1 -P ${uri.port} -u ${uri.username} --password="$PASSWORD"`;
+      const client = `${engine} ${login} -e`;
+      execFileSync(
+        'bash',
+        [
+          '-euo',
+          'pipefail',
+          '-c',
+          `${client} 'CREATE DATABASE zebra; CREATE TABLE zebra.t (a int)'
+          ${tool} ${login} --routines --databases source | gzip > $OUT/one_20260207.sql.gz
+          ${tool} ${login} --databases source zebra > $OUT/two_20260207.sql
+          ${tool} ${login} --databases zebra > $OUT/other_20260207.sql
+          ${tool} ${login} --all-databases > $OUT/all_20260207.sql
+          ${client} 'DROP DATABASE zebra'`,
+        ],
+        { env: { ...process.env, ...env, OUT: folder, PASSWORD: decodeURIComponent(uri.password) }, stdio: 'pipe' },
+      );
+    }, 180_000);
+    afterAll(async () => {
+      await fixture?.[Symbol.asyncDispose]();
+      await scratch?.[Symbol.asyncDispose]();
+    });
+
+    it('is adopted where it holds that database alone, and comes back under its own name', TIMEOUT, async () => {
+      const done = await runDbstash(['adopt', '*.sql*', '--json'], env, { timeoutMs: 120_000 });
+      expect(done, done.stderr).toMatchObject({ exitCode: 2 });
+      const rows: { path: string; reason?: string; manifest?: object }[] = JSON.parse(done.stdout);
+      const reasons = Object.fromEntries(rows.map(({ path, reason }) => [path, reason]));
+      expect(reasons).toEqual({
+        'all_20260207.sql': expect.stringContaining('goes into those that it names'),
+        'one_20260207.sql.gz': undefined,
+        'other_20260207.sql': expect.stringContaining('it is of zebra, not of source'),
+        'two_20260207.sql': expect.stringContaining('goes into those that it names'),
+      });
+      expect(rows.find(({ path }) => path.startsWith('one'))?.manifest).toMatchObject({
+        database: 'source',
+        target: { createsDatabase: 'source', adopted: true },
+      });
+      expect(readdirSync(env.RCLONE_REMOTE!).filter((name) => name.endsWith('.manifest.json'))).toHaveLength(1);
+
+      const aside = await runDbstash(['restore', 'latest', ...fixture.target('aside')], env);
+      expect(aside).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('under another name') });
+      const before = await fixture.content();
+      const restored = await runDbstash(['restore', 'latest', '--replace', '--yes', 'source'], env);
+      expect(restored, restored.stderr).toMatchObject({ exitCode: 0 });
+      expect(await fixture.content()).toEqual(before);
+    });
+  });
+
 describe('the time in a name', () => {
   it.each([
     ['orders-2026-02-07-020000.sql', '2026-02-07T02:00:00Z'],
@@ -258,6 +347,9 @@ describe('the time in a name', () => {
     ['pgsql_app_db_20260207-021500.sql.gz', '2026-02-07T02:15:00Z'],
     ['db_2026-02-07T02:15:30Z.tgz', '2026-02-07T02:15:30Z'],
     ['app-20260207.sql', '2026-02-07T00:00:00Z'],
+    ['app-20260207T073000+0530.sql', '2026-02-07T02:00:00Z'],
+    ['app_2026-02-06T18:00:00-08:00.dump', '2026-02-07T02:00:00Z'],
+    ['app-20260207-020000-0001.sql', '2026-02-07T02:00:00Z'],
     ['app-2026-02-31.sql', undefined],
     ['app-1712121212.sql', undefined],
     ['app-latest.sql', undefined],
@@ -275,6 +367,7 @@ describe('the time in a name', () => {
   it.each([
     ['{db}-{date}-{time}', 'my-app-2026-02-07-020000.sql.gz', 'my-app', '2026-02-07T02:00:00Z'],
     ['{engine}/{db}/{timestamp}', 'pg/app/20260207T020000.sql', 'app', '2026-02-07T02:00:00Z'],
+    ['{db}-{timestamp}', 'app-20260206T210000-0500.sql', 'app', '2026-02-07T02:00:00Z'],
     ['{db}_{ts}_{uuid}', 'app_1770508800_019c38fb.sql', 'app', '2026-02-08T00:00:00Z'],
     ['nightly', 'nightly.dump', undefined, undefined],
     ['{db}-{date}-{time}', 'notes.txt', null, undefined],

@@ -50,7 +50,9 @@ const isKnown = (word: string) =>
 
 it('no document speaks of a variable that does not exist', () => {
   const documents = ['README.md', ...readdirSync(join(root, 'docs')).map((name) => `docs/${name}`)];
-  for (const document of documents.filter((name) => name.endsWith('.md'))) {
+  // Those of other tools, too: it has a test of its own.
+  const isMixed = (name: string) => name === 'docs/migrating.md';
+  for (const document of documents.filter((name) => name.endsWith('.md') && !isMixed(name))) {
     const text = readFileSync(join(root, document), 'utf8');
     const words =
       text.match(/\b(DB|BACKUP|RETENTION|LOG|RESTORE|DUMP|RCLONE|NOTIFY|HOOK|SMTP|PING)_[A-Z][A-Z_]*[A-Z]\b(?!_)/g) ??

@@ -15,14 +15,14 @@ const PATTERNS: Readonly<Record<string, string>> = {
   host: '[^/]+?',
   date: '\\d{4}-\\d\\d-\\d\\d',
   time: '\\d{6}',
-  timestamp: '\\d{8}T\\d{6}Z?',
+  timestamp: '\\d{8}T\\d{6}(?:Z|[+-]\\d{4})?',
   ts: '\\d{10}',
   uuid: '[0-9a-f]{8}',
 };
 
 /**
  * Whether a name was made by a template, with any extension, and what it then tells. Times are those of `timeZone`, but for
- * `{ts}` and a `{timestamp}` that ends in Z.
+ * `{ts}` and what names its own offset from UTC.
  */
 export function readName({ segments }: Template, name: string, timeZone: string): NameReading | undefined {
   const seen = new Set<string>();
@@ -53,16 +53,22 @@ function tokenPattern(token: string, seen: Set<string>): string {
 const quote = (literal: string): string => literal.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
 
 const TIME =
-  /(?<!\d)((?:19|20)\d\d)([-_.]?)(\d\d)\2(\d\d)(?:[T_ .@-]*(\d\d)[-:._h]?(\d\d)(?:[-:._m]?(\d\d))?(?!\d)|(?!\d))(?:[.,]\d+)?(Z?)/;
+  /(?<!\d)((?:19|20)\d\d)([-_.]?)(\d\d)\2(\d\d)(?:[T_ .@-]*(\d\d)[-:._h]?(\d\d)(?:[-:._m]?(\d\d))?(?!\d)|(?!\d))(?:[.,]\d+)?(Z|(?<=T\d\d:?\d\d:?\d\d)[+-](?:0\d|1[0-4]):?(?:00|15|30|45)(?!\d))?/;
 
 /** The date and time in a name, as tools and people write them (`2026-02-07-020000`, `20260207T0200Z`, `2026-02-07_02h00m`); a day alone is its beginning. */
 export function findTime(name: string, timeZone: string): Date | undefined {
   const found = TIME.exec(name);
   if (!found) return undefined;
-  const [, year, , month, day, hour = '00', minute = '00', second = '00', zulu] = found;
+  const [, year, , month, day, hour = '00', minute = '00', second = '00', offset = ''] = found;
   const local = Date.parse(`${year}-${month}-${day}T${hour}:${minute}:${second}Z`);
   if (Number.isNaN(local) || new Date(local).getUTCDate() !== Number(day)) return undefined;
-  return zulu === 'Z' ? new Date(local) : inZone(local, timeZone);
+  return offset === '' ? inZone(local, timeZone) : new Date(local - readOffsetMs(offset));
+}
+
+/** "Z", "+05:30" or "-0800", as `date -Iseconds` writes it. */
+function readOffsetMs(offset: string): number {
+  const [, sign, hours = '0', minutes = '0'] = /^([+-])(\d\d):?(\d\d)$/.exec(offset) ?? [];
+  return (sign === '-' ? -1 : 1) * (Number(hours) * 60 + Number(minutes)) * 60_000;
 }
 
 /** `local` is what the clock on the wall shows, in milliseconds as if it were UTC. */

@@ -64,6 +64,8 @@ export interface Recognised extends CheckRequest {
   readonly databases: readonly string[] | undefined;
   /** Why a restore could not, or must not, take it. */
   readonly refusal?: string;
+  /** The same where only all of it tells: what this finds is a refusal. */
+  readonly examine?: () => Examination;
 }
 
 /** What a drill does besides a restore, with the database that was made for it. */

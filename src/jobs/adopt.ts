@@ -6,12 +6,13 @@ import { isRecordName } from '../core/naming.ts';
 import { matchesAny } from '../core/pattern.ts';
 import type { Recognised } from '../engines/engine.ts';
 import { planDecoding } from '../pipeline/filters.ts';
+import { describeExit } from '../process/child.ts';
 import { createScratch, type Scratch } from '../process/scratch.ts';
 import type { Backup } from '../remote/catalog.ts';
 import { digestStored, type Reading, recordVerdict, type Stored } from './artifact.ts';
 import { readCatalogs } from './catalogs.ts';
 import { expectReadable, UNREADABLE } from './content.ts';
-import { HEAD_BYTES, pipeHead } from './head.ts';
+import { pipeHead } from './head.ts';
 import { exitCodeOf } from './report.ts';
 import { at, type Session } from './session.ts';
 import { findOnlySource, findSource, type Source } from './sources.ts';
@@ -102,18 +103,24 @@ async function adoptOne(given: Session, stray: Stray, isDryRun: boolean): Promis
   const reading = (manifest: Manifest): Reading => ({ session, scratch, backup: backupOf(stray.path, manifest) });
   const head: Buffer[] = [];
   const stored = await digestStored(reading(draft), keepHead(head));
-  const layers = await peel(session, scratch, Buffer.concat(head).subarray(0, HEAD_BYTES));
+  const layers = await peel(session, scratch, Buffer.concat(head).subarray(0, PEELED_BYTES));
   const recognised = recognise(session, layers.head);
   const source = chooseSource(session, stray, recognised);
   const manifest = describe(draft, { stored, layers, recognised, source });
   let dumpBytes = 0;
+  const examination = recognised.examine?.();
   await expectWhole(reading(manifest), recognised, (chunk) => {
     dumpBytes += chunk.length;
+    examination?.add(chunk);
   });
+  refuse(examination?.end().problem);
   const whole = { ...manifest, dumpBytes };
   if (!isDryRun) await commit(given, scratch, whole);
   return whole;
 }
+
+/** bzip2 gives nothing before it has a whole block, of up to 900 kB. */
+const PEELED_BYTES = 1024 * 1024;
 
 const backupOf = (path: string, manifest: Manifest): Backup => ({
   manifest,
@@ -126,7 +133,7 @@ const backupOf = (path: string, manifest: Manifest): Backup => ({
 function keepHead(head: Buffer[]): (chunk: Buffer) => void {
   let bytes = 0;
   return (chunk) => {
-    if (bytes < HEAD_BYTES) head.push(Buffer.from(chunk));
+    if (bytes < PEELED_BYTES) head.push(Buffer.from(chunk));
     bytes += chunk.length;
   };
 }
@@ -172,6 +179,8 @@ const LAYERS: readonly { readonly magic: Buffer; readonly compression?: string; 
   { magic: Buffer.from('1f8b', 'hex'), compression: 'gzip' },
   { magic: Buffer.from('28b52ffd', 'hex'), compression: 'zstd' },
   { magic: Buffer.from('04224d18', 'hex'), compression: 'lz4' },
+  { magic: Buffer.from('fd377a585a00', 'hex'), compression: 'xz' },
+  { magic: Buffer.from('BZh'), compression: 'bzip2' },
 ];
 
 /** Takes off what is around the dump: encryption first, then compression. */
@@ -182,7 +191,8 @@ async function peel(session: Session, scratch: Scratch, outer: Buffer): Promise<
     if (!layers.head.subarray(0, magic.length).equals(magic) || layers.compression !== null) continue;
     let { head } = layers;
     for (const command of planDecoding({ compression, encryption }, host.config.identity)) {
-      const { clear, stderr } = await pipeHead(session, scratch, command, head, host.signal);
+      const { clear, exit, stderr } = await pipeHead(session, scratch, command, head, host.signal, PEELED_BYTES);
+      if (exit.failure) throw new ConfigError(describeExit(command.file, exit, stderr));
       if (clear.length === 0) throw new ConfigError(`${command.file} makes nothing of it: ${stderr.split('\n')[0]}`);
       head = clear;
     }
@@ -195,10 +205,14 @@ function recognise({ engine }: Session, head: Buffer): Recognised {
   const found = engine.recognise(head.subarray(0, 64 * 1024).toString('latin1'));
   if (!found)
     throw new ConfigError(
-      `it is no dump of ${engine.title} in a form that dbstash makes, nor one of those in gzip, zstd, lz4 or age`,
+      `it is no dump of ${engine.title} in a form that dbstash makes, nor one of those in gzip, zstd, lz4, xz, bzip2 or age`,
     );
-  if (found.refusal !== undefined) throw new ConfigError(`${found.refusal}: a restore could not be kept to one place`);
+  refuse(found.refusal);
   return found;
+}
+
+function refuse(refusal: string | undefined): void {
+  if (refusal !== undefined) throw new ConfigError(`${refusal}: a restore could not be kept to one place`);
 }
 
 function chooseSource({ host: { config }, engine }: Session, { found }: Stray, { databases }: Recognised): Source {

@@ -66,11 +66,13 @@ const encrypt = (recipients: readonly string[]): Command => ({
   args: ['--encrypt', ...recipients.flatMap((recipient) => ['--recipient', recipient])],
 });
 
-/** What undoes the compression of a whole artifact, by its name in the manifest; lz4 is some dump tools' own. */
+/** What undoes the compression of a whole artifact, by its name in the manifest; lz4 is some dump tools' own, xz and bzip2 are of adopted ones. */
 const DECODERS: ReadonlyMap<string, Command> = new Map([
   ['gzip', { file: 'gzip', args: ['--decompress', '--stdout'] }],
   ['zstd', { file: 'zstd', args: ['--decompress', '--stdout', '--quiet', '--long=31'] }],
   ['lz4', { file: 'lz4', args: ['--decompress', '--stdout', '--quiet'] }],
+  ['xz', { file: 'xz', args: ['--decompress', '--stdout', '--quiet'] }],
+  ['bzip2', { file: 'bzip2', args: ['--decompress', '--stdout', '--quiet'] }],
 ]);
 
 type Encoded = Pick<Manifest, 'compression' | 'encryption'>;
@@ -114,4 +116,6 @@ const EXTENSIONS: ReadonlyMap<string, string> = new Map([
   ['gzip', '.gz'],
   ['zstd', '.zst'],
   ['lz4', '.lz4'],
+  ['xz', '.xz'],
+  ['bzip2', '.bz2'],
 ]);
