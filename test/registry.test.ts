@@ -26,8 +26,8 @@ describe.each(Object.values(engines))('the engine $name', ({ name, title, modes,
     for (const word of [title, ...modes, ...uriSchemes.map((scheme) => `${scheme}://`)]) expect(row).toContain(word);
   });
 
-  it('says in the README which rights it needs', () => {
-    expect(section(read('README.md'), 'Rights it needs')).toContain(title);
+  it('says which rights it needs', () => {
+    expect(section(read('docs/permissions.md'), 'Databases')).toContain(title);
   });
 
   if (!existsSync(join(root, 'docker'))) return;
