@@ -115,6 +115,14 @@ describeWith(['helm'], 'helm', () => {
     expect(exitCode, text).toBe(0);
   });
 
+  it('takes the values that docs/kubernetes.md shows', async () => {
+    const page = readFileSync(join(root, 'docs/kubernetes.md'), 'utf8');
+    const [, shown = ''] = /^```yaml\n(# values\.yaml\n[\s\S]*?)^```$/m.exec(page) ?? [];
+    const customers = named(await render(parse(shown)), 'dbstash-customers-backup');
+    expect(customers.spec.schedule).toMatch(/^\d+ 23 \* \* \*$/);
+    expect(containerOf(customers).env).toContainEqual({ name: 'DB_URI_FILE', value: '/run/secrets/database/url' });
+  });
+
   it('makes two CronJobs of each database, with what holds for all and what it says itself', async () => {
     const manifests = await render(FULL);
     expect(

@@ -1,4 +1,4 @@
-import { existsSync, globSync, readFileSync } from 'node:fs';
+import { cpSync, existsSync, globSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseAllDocuments } from 'yaml';
@@ -9,7 +9,7 @@ import { CLUSTER_TOOLS, type Cluster, startCluster } from './support/cluster.ts'
 import type { CronJob, Job, Manifest, Pod, PodTemplate } from './support/kubernetes.ts';
 import { endPod, isFinished, podsOf, templateOf } from './support/kubernetes.ts';
 import { describeWith } from './support/need.ts';
-import { waitFor } from './support/scratch.ts';
+import { scratchFolder, waitFor } from './support/scratch.ts';
 
 const docs = join(import.meta.dirname, '../docs');
 const folder = join(docs, 'kubernetes');
@@ -146,6 +146,26 @@ describeWith(CLUSTER_TOOLS, 'a real API server', () => {
   it('an apply of the whole folder never begins a restore', () => {
     const { text } = cluster.kubectl(['apply', '--dry-run=server', '-f', join(folder, 'restore-job.yaml')]);
     expect(text).toContain('cannot use generate name with apply');
+  });
+
+  it('what docs/kubernetes.md says to type works as it stands', async () => {
+    await using scratch = scratchFolder();
+    cpSync(folder, scratch.path, { recursive: true });
+    writeFileSync(join(scratch.path, 'rclone.conf'), '[s3]\ntype = s3\n');
+    const page = readFileSync(join(docs, 'kubernetes.md'), 'utf8');
+    const lines = [...page.matchAll(/^```sh\n([\s\S]*?)^```$/gm)].flatMap(([, block = '']) => block.split('\n'));
+    // There is no Pod to look at, and the chart has tests of its own.
+    const typed = lines.filter((line) => line !== '' && !/ logs | port-forward |^helm /.test(line));
+    expect(typed.length).toBeGreaterThan(5);
+    const { exitCode, text } = cluster.shell(typed.join('\n'), scratch.path);
+    expect(exitCode, text).toBe(0);
+    for (const made of [
+      'cronjob.batch/dbstash-orders-backup created',
+      'job.batch/first created',
+      'dbstash-orders-restore-',
+    ])
+      expect(text).toContain(made);
+    cluster.kubectl(['delete', 'cronjobs,jobs', '--all', '-n', 'backups']);
   });
 
   describe.concurrent('with its controllers', () => {

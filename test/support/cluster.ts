@@ -21,8 +21,8 @@ interface Output {
 export interface Cluster extends AsyncDisposable {
   kubectl(args: readonly string[], input?: string): Output;
   helm(args: readonly string[]): Output;
-  /** A command line as a user would type it, with our kubectl first on PATH. */
-  shell(command: string): Output;
+  /** What a user would type, in a folder, with our kubectl and helm first on PATH. It ends where something fails. */
+  shell(commands: string, cwd?: string): Output;
   /** An object as it is there. Throws where it is not. */
   get<T>(...args: readonly string[]): T;
 }
@@ -48,16 +48,20 @@ export async function startCluster(): Promise<Cluster> {
 }
 
 function createCluster(env: NodeJS.ProcessEnv): Omit<Cluster, keyof AsyncDisposable> {
-  const run = (tool: string, args: readonly string[], input?: string): Output => {
-    const options = { env, input, encoding: 'utf8', maxBuffer: 1e9 } as const;
+  const run = (
+    tool: string,
+    args: readonly string[],
+    more: { input?: string | undefined; cwd?: string | undefined } = {},
+  ): Output => {
+    const options = { env, encoding: 'utf8', maxBuffer: 1e9, ...more } as const;
     const { status, stdout, stderr } = spawnSync(requireTool(tool), args, options);
     return { exitCode: status, stdout, text: stdout + stderr };
   };
   return {
-    kubectl: (args, input) => run('kubectl', args, input),
+    kubectl: (args, input) => run('kubectl', args, { input }),
     helm: (args) => run('helm', args),
-    shell: (command) =>
-      run('bash', ['-o', 'pipefail', '-c', `PATH=${dirname(requireTool('kubectl'))}:$PATH\n${command}`]),
+    shell: (commands, cwd) =>
+      run('bash', ['-eo', 'pipefail', '-c', `PATH=${dirname(requireTool('kubectl'))}:$PATH\n${commands}`], { cwd }),
     get: (...args) => {
       const { exitCode, stdout, text } = run('kubectl', ['get', ...args, '-o', 'json']);
       if (exitCode !== 0) throw new Error(text);
