@@ -113,22 +113,6 @@ it('an action has one version in all workflows', () => {
   for (const [action, found] of versions) expect(new Set(found.map(([, , hash]) => hash)).size, action).toBe(1);
 });
 
-describe('the release', () => {
-  const text = read('.github/workflows/release.yml');
-
-  it('takes its images from docker/versions.json, and lists none itself', () => {
-    expect(text).toContain('docker/versions.json');
-    const { strategy } = parse(text).jobs.image;
-    expect(strategy.matrix).toEqual({ image: `\${{ fromJSON(needs.plan.outputs.images) }}` });
-  });
-
-  it('pushes for both kinds of machines, signed and with what it is made of, and never a plain `latest`', () => {
-    expect(text).toContain('platforms: linux/amd64,linux/arm64');
-    for (const word of ['sbom: true', 'provenance: mode=max', 'cosign sign --yes']) expect(text).toContain(word);
-    expect(text).not.toMatch(/:latest\b/);
-  });
-});
-
 describe('dependabot', () => {
   it('looks after npm, images and actions', () => {
     const { updates } = parse(read('.github/dependabot.yml'));
