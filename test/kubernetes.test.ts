@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, globSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -6,10 +7,12 @@ import { renderFiles } from '../.ci/kubernetes.ts';
 import { variables } from '../src/config/variables.ts';
 import { EXIT } from '../src/core/errors.ts';
 import { CLUSTER_TOOLS, type Cluster, startCluster } from './support/cluster.ts';
+import { runDbstash } from './support/dbstash.ts';
 import type { CronJob, Job, Manifest, Pod, PodTemplate } from './support/kubernetes.ts';
 import { endPod, isFinished, podsOf, templateOf } from './support/kubernetes.ts';
 import { describeWith } from './support/need.ts';
 import { scratchFolder, waitFor } from './support/scratch.ts';
+import { requireTool } from './support/tools.ts';
 
 const docs = join(import.meta.dirname, '../docs');
 const folder = join(docs, 'kubernetes');
@@ -89,6 +92,28 @@ describe('the manifests of docs/kubernetes', () => {
     const page = readFileSync(join(docs, 'kubernetes.md'), 'utf8');
     const named = [...page.matchAll(/\b([a-z-]+\.yaml)\b/g)].map(([, name = '']) => name);
     expect([...new Set(named)].filter((name) => name !== 'values.yaml').sort()).toEqual(files);
+  });
+});
+
+describeWith(['rclone', 'sqlite3', 'zstd'], 'dbstash with the variables and arguments of the manifests', () => {
+  it('backs up, verifies and restores', async () => {
+    await using scratch = scratchFolder();
+    const { path } = scratch;
+    const [source, copy] = [join(path, 'orders.db'), join(path, 'copy.db')];
+    execFileSync(requireTool('sqlite3'), [source, 'CREATE TABLE t (a); INSERT INTO t VALUES (42);']);
+    writeFileSync(join(path, 'uri'), `sqlite://${source}`);
+    writeFileSync(join(path, 'rclone.conf'), `[s3]\ntype = alias\nremote = ${path}/remote\n`);
+    const run = async (file: string, args?: readonly string[]) => {
+      const container = containerOf(templateOf(manifestsIn(file)[0]!)!);
+      const env = container.env.map(({ name, value = '' }) => [name, value.replace(/^\/run\/secrets\/\w+/, path)]);
+      const { exitCode, stderr } = await runDbstash(args ?? container.args ?? [], Object.fromEntries(env), { scratch });
+      expect(exitCode, stderr).toBe(0);
+    };
+    await run('cronjob.yaml');
+    await run('verify-cronjob.yaml');
+    const { args = [] } = containerOf(templateOf(manifestsIn('restore-job.yaml')[0]!)!);
+    await run('restore-job.yaml', args.with(-1, copy));
+    expect(execFileSync(requireTool('sqlite3'), [copy, 'SELECT a FROM t'], { encoding: 'utf8' })).toBe('42\n');
   });
 });
 
