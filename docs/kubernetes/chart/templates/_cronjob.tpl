@@ -54,7 +54,7 @@ spec:
 {{- define "dbstash.pod" -}}
 {{- $db := .db -}}
 restartPolicy: Never
-automountServiceAccountToken: {{ ne $db.serviceAccountName "" }}
+automountServiceAccountToken: false
 enableServiceLinks: false
 {{- with $db.serviceAccountName }}
 serviceAccountName: {{ . }}
