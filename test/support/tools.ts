@@ -13,6 +13,9 @@ const MONGO_JAVA_SERVER = cachedFolder('mongo-java-server-1.47.0');
 const FILES: Readonly<Record<string, string>> = {
   'rclone-current': join(CACHE_BIN, 'rclone'),
   'mariadbd-11.8': cachedFolder('mariadb-11.8/bin/mariadbd'),
+  // The machine's own may be older than the API server of the tests.
+  kubectl: join(CACHE_BIN, 'kubectl'),
+  helm: join(CACHE_BIN, 'helm'),
   'mariadb-10.2': cachedFolder('mariadb-10.2.11/bin/mariadb'),
 };
 
