@@ -54,6 +54,8 @@ const SCRIPTS: Readonly<Record<EngineName, Readonly<Record<string, string>>>> = 
   },
 };
 
+const PROGRAMS = ['rclone', 'zstd', 'gzip', 'xz', 'bzip2', 'age', 'age-keygen'];
+
 interface Key {
   readonly identity: string;
   readonly recipient: string;
@@ -65,87 +67,82 @@ function createKey(): Key {
 }
 
 for (const { name: engine, title } of Object.values(engines)) {
-  describeEngine(
-    engine,
-    ['rclone', 'zstd', 'gzip', 'xz', 'bzip2', 'age', 'age-keygen'],
-    `${title} dumped by a script`,
-    () => {
-      let scratch: Scratch;
-      let fixture: Fixture;
-      let env: Record<string, string>;
-      let key: Key;
-      beforeAll(async () => {
-        scratch = scratchFolder();
-        key = createKey();
-        fixture = await FIXTURES[engine](scratch);
-        const folder = join(scratch.path, 'remote');
-        mkdirSync(folder);
-        env = {
-          ...fixture.env,
-          RCLONE_REMOTE: folder,
-          BACKUP_TEMP_DIR: join(scratch.path, 'tmp'),
-          DECRYPT_IDENTITY: key.identity,
-          ...(engine === 'redis' && { DB_NAME: 'source' }),
-        };
-        const uri = new URL(env.DB_URI ?? '');
-        for (const [file, script] of Object.entries(SCRIPTS[engine]))
-          execFileSync('bash', ['-euo', 'pipefail', '-c', script], {
-            env: {
-              ...process.env,
-              ...env,
-              URI: env.DB_URI,
-              PORT: uri.port,
-              USER: decodeURIComponent(uri.username),
-              PASSWORD: decodeURIComponent(uri.password),
-              DATABASE: uri.pathname,
-              RECIPIENT: key.recipient,
-              FILE: join(folder, file),
-            },
-            stdio: ['ignore', 'inherit', 'inherit'],
-          });
-        writeFileSync(join(folder, 'notes.txt'), 'what I did');
-      }, 180_000);
-      afterAll(async () => {
-        await fixture?.[Symbol.asyncDispose]();
-        await scratch?.[Symbol.asyncDispose]();
-      });
+  describeEngine(engine, PROGRAMS, `${title} dumped by a script`, () => {
+    let scratch: Scratch;
+    let fixture: Fixture;
+    let env: Record<string, string>;
+    let key: Key;
+    beforeAll(async () => {
+      scratch = scratchFolder();
+      key = createKey();
+      fixture = await FIXTURES[engine](scratch);
+      const folder = join(scratch.path, 'remote');
+      mkdirSync(folder);
+      env = {
+        ...fixture.env,
+        RCLONE_REMOTE: folder,
+        BACKUP_TEMP_DIR: join(scratch.path, 'tmp'),
+        DECRYPT_IDENTITY: key.identity,
+        ...(engine === 'redis' && { DB_NAME: 'source' }),
+      };
+      const uri = new URL(env.DB_URI ?? '');
+      for (const [file, script] of Object.entries(SCRIPTS[engine]))
+        execFileSync('bash', ['-euo', 'pipefail', '-c', script], {
+          env: {
+            ...process.env,
+            ...env,
+            URI: env.DB_URI,
+            PORT: uri.port,
+            USER: decodeURIComponent(uri.username),
+            PASSWORD: decodeURIComponent(uri.password),
+            DATABASE: uri.pathname,
+            RECIPIENT: key.recipient,
+            FILE: join(folder, file),
+          },
+          stdio: ['ignore', 'inherit', 'inherit'],
+        });
+      writeFileSync(join(folder, 'notes.txt'), 'what I did');
+    }, 180_000);
+    afterAll(async () => {
+      await fixture?.[Symbol.asyncDispose]();
+      await scratch?.[Symbol.asyncDispose]();
+    });
 
-      it('is adopted, verified, and comes back', TIMEOUT, async () => {
-        const files = Object.keys(SCRIPTS[engine]);
-        const folder = env.RCLONE_REMOTE!;
-        const tried = await runDbstash(['adopt', '--dry-run', '--json'], env, { timeoutMs: 120_000 });
-        expect(tried, tried.stderr).toMatchObject({ exitCode: 0 });
-        const rows: { path: string; manifest?: { startedAt: string; database: string; tool: string } }[] = JSON.parse(
-          tried.stdout,
-        );
-        expect(rows.map(({ path }) => path).sort()).toEqual(files);
-        expect(readdirSync(folder).sort()).toEqual(['notes.txt', ...files]);
+    it('is adopted, verified, and comes back', TIMEOUT, async () => {
+      const files = Object.keys(SCRIPTS[engine]);
+      const folder = env.RCLONE_REMOTE!;
+      const tried = await runDbstash(['adopt', '--dry-run', '--json'], env, { timeoutMs: 120_000 });
+      expect(tried, tried.stderr).toMatchObject({ exitCode: 0 });
+      const rows: { path: string; manifest?: { startedAt: string; database: string; tool: string } }[] = JSON.parse(
+        tried.stdout,
+      );
+      expect(rows.map(({ path }) => path).sort()).toEqual(files);
+      expect(readdirSync(folder).sort()).toEqual(['notes.txt', ...files]);
 
-        const adopted = await runDbstash(['adopt'], env, { timeoutMs: 120_000 });
-        expect(adopted, adopted.stderr).toMatchObject({ exitCode: 0 });
-        expect(adopted.stdout).toContain(`${files.length} adopted`);
-        const listed = await listBackups(env);
-        expect(
-          listed.map(({ artifact, state, database, startedAt }) => [artifact, state, database, startedAt]),
-        ).toEqual(files.toReversed().map((file) => [file, 'good', 'source', `${file.slice(7, 17)}T02:00:00.000Z`]));
-        for (const [index, file] of files.entries()) {
-          const verified = await runDbstash(['verify', file], env);
-          expect(verified, verified.stderr).toMatchObject({ exitCode: 0 });
-          const name = `back${index}`;
-          const restored = await runDbstash(['restore', file, ...fixture.target(name)], env, { timeoutMs: 120_000 });
-          expect(restored, `${file}: ${restored.stderr}`).toMatchObject({ exitCode: 0 });
-          expect(await fixture.content(name)).toEqual(await fixture.content());
-        }
+      const adopted = await runDbstash(['adopt'], env, { timeoutMs: 120_000 });
+      expect(adopted, adopted.stderr).toMatchObject({ exitCode: 0 });
+      expect(adopted.stdout).toContain(`${files.length} adopted`);
+      const listed = await listBackups(env);
+      expect(listed.map(({ artifact, state, database, startedAt }) => [artifact, state, database, startedAt])).toEqual(
+        files.toReversed().map((file) => [file, 'good', 'source', `${file.slice(7, 17)}T02:00:00.000Z`]),
+      );
+      for (const [index, file] of files.entries()) {
+        const verified = await runDbstash(['verify', file], env);
+        expect(verified, verified.stderr).toMatchObject({ exitCode: 0 });
+        const name = `back${index}`;
+        const restored = await runDbstash(['restore', file, ...fixture.target(name)], env, { timeoutMs: 120_000 });
+        expect(restored, `${file}: ${restored.stderr}`).toMatchObject({ exitCode: 0 });
+        expect(await fixture.content(name)).toEqual(await fixture.content());
+      }
 
-        const pruned = await runDbstash(['prune', '--retention-max-files', '1'], env);
-        expect(pruned, pruned.stderr).toMatchObject({ exitCode: 0 });
-        expect((await listBackups(env)).map(({ artifact }) => artifact)).toEqual(files.slice(-1));
-        expect(readdirSync(folder).filter((file) => !file.startsWith(files.at(-1)!))).toEqual(['notes.txt']);
-        const again = await runDbstash(['adopt'], env);
-        expect(again).toMatchObject({ exitCode: 0, stdout: expect.stringContaining('left to adopt') });
-      });
-    },
-  );
+      const pruned = await runDbstash(['prune', '--retention-max-files', '1'], env);
+      expect(pruned, pruned.stderr).toMatchObject({ exitCode: 0 });
+      expect((await listBackups(env)).map(({ artifact }) => artifact)).toEqual(files.slice(-1));
+      expect(readdirSync(folder).filter((file) => !file.startsWith(files.at(-1)!))).toEqual(['notes.txt']);
+      const again = await runDbstash(['adopt'], env);
+      expect(again).toMatchObject({ exitCode: 0, stdout: expect.stringContaining('left to adopt') });
+    });
+  });
 }
 
 describeEngine('pg', ['rclone', 'gzip', 'bzip2', 'age', 'age-keygen', 'pg_dumpall'], 'what is not adopted', () => {
