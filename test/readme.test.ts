@@ -1,10 +1,13 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
+import { parse } from 'yaml';
 import { renderReadme } from '../.ci/readme.ts';
 import { commands, exitCodes } from '../src/cli.ts';
 import { variables } from '../src/config/variables.ts';
 import { EXIT } from '../src/core/errors.ts';
+import { runDbstash } from './support/dbstash.ts';
+import { scratchFolder } from './support/scratch.ts';
 
 const root = join(import.meta.dirname, '..');
 const readme = readFileSync(join(root, 'README.md'), 'utf8');
@@ -42,6 +45,20 @@ it('the README tells every command and every exit code', () => {
 
 it('the README without a mark is an error, not a README without its tables', () => {
   expect(() => renderReadme(readme.replace('<!-- /commands -->', ''))).toThrow('<!-- commands -->');
+});
+
+it('the stack in the README is a configuration as it stands', async () => {
+  await using scratch = scratchFolder();
+  const { services } = parse(/```yaml\n([\s\S]*?)```/.exec(readme)?.[1] ?? '');
+  writeFileSync(join(scratch.path, 'db_uri'), 'postgres://backup:password@db/orders\n');
+  writeFileSync(join(scratch.path, 'rclone_conf'), '[s3]\ntype = s3\n');
+  const env = Object.entries(services.backup.environment as Record<string, unknown>).map(([name, value]) => [
+    name,
+    `${value}`.replace(/\$\{WEBHOOK_URL:-\}/, '').replace('/run/secrets', scratch.path),
+  ]);
+  const { exitCode, stdout, stderr } = await runDbstash(['config', '--json'], Object.fromEntries(env));
+  expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });
+  expect(stdout).toContain('s3:backups/orders');
 });
 
 /** Variables of the program, and of rclone. */
