@@ -21,7 +21,7 @@ export function rcloneThatReads(scratch: Folder, script: string): { PATH: string
   const text = `
 real() { '${requireTool('rclone')}' "$@"; }
 for last in "$@"; do :; done
-case "$1 $last" in "cat "*.json) ;; "cat "*) ${script}
+case "$1 $last $*" in "cat "*.json*|*" --files-from-raw "*) ;; "cat "*) ${script}
 exit ;; esac
 real "$@"`;
   return fakePath(scratch, { rclone: text });
