@@ -20,19 +20,28 @@ export function findImage(name: string): Image | undefined {
   return images.find(({ tag, engine, latest }) => tag === name || (latest === true && name === `${engine}-latest`));
 }
 
+interface Build {
+  readonly image: Image;
+  readonly name: string;
+  /** The folder that holds dist/ and docker/. */
+  readonly context: string;
+  /** Further flags. */
+  readonly more: readonly string[];
+}
+
 /** Arguments for `docker`, or for `podman`, which would leave the health check out of its own format. */
-export function buildArgs(program: string, image: Image, name: string, more: readonly string[]): string[] {
+export function buildArgs(program: string, { image, name, context, more }: Build): string[] {
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   const args = { VERSION: version, ...(image.source !== undefined && { SOURCE: image.source }) };
   return [
     'build',
     ...(program === 'podman' ? ['--format=docker'] : []),
-    '--file=docker/Dockerfile',
+    `--file=${join(context, 'docker/Dockerfile')}`,
     `--target=${image.engine}`,
     ...Object.entries(args).map(([key, value]) => `--build-arg=${key}=${value}`),
     `--tag=${name}`,
     ...more,
-    root,
+    context,
   ];
 }
 
@@ -57,8 +66,8 @@ function main([name = '', ...more]: readonly string[]): number {
     return 2;
   }
   execFileSync(process.execPath, [join(import.meta.dirname, 'build.ts')], { stdio: 'inherit' });
-  const args = buildArgs(builder, image, `dbstash:${name}`, more);
-  return spawnSync(builder, args, { cwd: root, stdio: 'inherit' }).status ?? 1;
+  const args = buildArgs(builder, { image, name: `dbstash:${name}`, context: root, more });
+  return spawnSync(builder, args, { stdio: 'inherit' }).status ?? 1;
 }
 
 if (import.meta.main) process.exitCode = main(process.argv.slice(2));
