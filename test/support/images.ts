@@ -25,10 +25,15 @@ function baseImages(tag: string): string[] {
   return source === undefined ? bases : [...bases, source];
 }
 
+/** What is missing to build images, and of further ones that are to be there. */
+export function missingFor(tags: readonly string[], more: readonly string[] = []): readonly string[] {
+  if (!findContainerEngine()) return ['podman or docker'];
+  return [...new Set([...tags.flatMap(baseImages), ...more])].filter((image) => !isImageThere(image));
+}
+
 /** A group of tests that builds images and runs them. Where they cannot be built here it is skipped, loudly. */
 export function describeWithImages(tags: readonly string[], more: readonly string[], name: string, tests: () => void) {
-  const wanted = [...new Set([...tags.flatMap(baseImages), ...more])];
-  const missing = findContainerEngine() ? wanted.filter((image) => !isImageThere(image)) : ['podman or docker'];
+  const missing = missingFor(tags, more);
   if (missing.length > 0)
     console.warn(`SKIPPED "${name}": ${missing.join(', ')} missing (docs/images.md says how tests get it)`);
   describe.skipIf(missing.length > 0)(name, tests);
@@ -73,7 +78,10 @@ export async function buildImages(tags: readonly string[]): Promise<BuiltImages>
   return {
     name,
     [Symbol.asyncDispose]: async () => {
+      // Not beside a build: that may just have taken a layer of theirs.
+      const release = await lockBuilds();
       for (const tag of tags) await docker(['rmi', name(tag)]);
+      await release();
     },
   };
 }
