@@ -130,10 +130,10 @@ describeWithImages(['pg-17'], [], 'the image pg-17', () => {
       'can write /tmp',
     ])
       expect(stdout.split('\n')).toContain(line);
-    const { Config, HealthCheck } = JSON.parse((await docker(['image', 'inspect', image()])).stdout)[0];
+    const { Config, Healthcheck } = JSON.parse((await docker(['image', 'inspect', image()])).stdout)[0];
     expect(Config).toMatchObject({ Entrypoint: ['/usr/bin/tini', '-s', '--', 'dbstash'] });
     expect(Config.User ?? '').toBe('');
-    expect((Config.Healthcheck ?? HealthCheck).Test).toEqual(['CMD', 'dbstash', 'health']);
+    expect((Config.Healthcheck ?? Healthcheck).Test).toEqual(['CMD', 'dbstash', 'health']);
     expect(Config.Labels).toMatchObject({
       'org.opencontainers.image.title': 'dbstash',
       'org.opencontainers.image.licenses': 'MIT',

@@ -50,7 +50,11 @@ function mysqlRow(tag: string, client: string, image: string, variable: string):
     },
     env: { DB_HOST: 'db', DB_NAME: 'shop', DB_PASSWORD: PASSWORD },
     modes: ['stream', 'tar'],
-    fill: [...login, '--database=shop', `--execute=${create}; INSERT INTO orders ${ROWS} SELECT id, CONCAT('note ', id) FROM n`],
+    fill: [
+      ...login,
+      '--database=shop',
+      `--execute=${create}; INSERT INTO orders ${ROWS} SELECT id, CONCAT('note ', id) FROM n`,
+    ],
     count: [...login, '--execute=SELECT COUNT(*) FROM shop_copy.orders'],
     counted: '500',
     restore: ['--database', 'shop_copy', '--replace', '--yes', 'shop_copy'],
