@@ -14,11 +14,11 @@ const CONNECT_MS = 15_000;
 
 /** Throws `DumpError` where there is no way in. A connection that is lost stays lost. */
 export async function connectRedis({ place, user, password, tls }: RedisEndpoint): Promise<RedisClient> {
-  // Large, and of use to nobody else.
-  const { createClient, RESP_TYPES } = await import('@redis/client');
+  // Large, and of use to nobody else. Of a CommonJS package the bundle knows this name only.
+  const { default: redis } = await import('@redis/client');
   const common = { reconnectStrategy: false, connectTimeout: CONNECT_MS } as const;
   const address = 'path' in place ? { path: place.path, tls: false as const } : place;
-  const client = createClient({
+  const client = redis.createClient({
     RESP: 2,
     socket: { ...common, ...address, ...(tls && tlsOptions(tls)) },
     ...(user !== undefined && { username: user }),
@@ -34,7 +34,7 @@ export async function connectRedis({ place, user, password, tls }: RedisEndpoint
   } catch (cause) {
     throw new DumpError(`no connection to ${title}: ${describeError(cause)}`, { cause });
   }
-  const binary = client.withTypeMapping({ [RESP_TYPES.BLOB_STRING]: Buffer });
+  const binary = client.withTypeMapping({ [redis.RESP_TYPES.BLOB_STRING]: Buffer });
   return {
     send: <T>(...args: readonly (string | Buffer)[]) => binary.sendCommand<never>(args) as Promise<T>,
     destroy: () => {
