@@ -202,7 +202,7 @@ async function peel(session: Session, scratch: Scratch, outer: Buffer): Promise<
 }
 
 function recognise({ engine }: Session, head: Buffer): Recognised {
-  const found = engine.recognise(head.subarray(0, 64 * 1024).toString('latin1'));
+  const found = engine.recognise(head.toString('latin1'));
   if (!found)
     throw new ConfigError(
       `it is no dump of ${engine.title} in a form that dbstash makes, nor one of those in gzip, zstd, lz4, xz, bzip2 or age`,
