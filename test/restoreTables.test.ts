@@ -215,6 +215,23 @@ describeWith(TOOLS, 'one table of PostgreSQL', () => {
   );
 
   it(
+    'is said to be in no publication any more, where it was replaced',
+    async () => {
+      const name = nextName();
+      await restore(env, 0, '--table', 'log,customers', '--database', name);
+      const made =
+        'CREATE PUBLICATION "the feed" FOR TABLE customers, log_2026; CREATE PUBLICATION other FOR ALL TABLES';
+      await ask(name, made);
+      const args = ['--table', 'log,customers', '--database', name, '--replace', '--yes', 'log,customers'];
+      const { stderr } = await restore(env, 0, ...args);
+      expect(stderr).toMatch(/the publication the feed loses public\.customers, and what subscribes to it/);
+      expect(stderr).toMatch(/the publication the feed loses public\.log_2026,/);
+      expect(await ask(name, "SELECT tablename FROM pg_publication_tables WHERE pubname = 'the feed'")).toEqual([]);
+    },
+    LONG_MS,
+  );
+
+  it(
     'may have a name with a dot and a blank, or the one of another in another schema',
     async () => {
       const name = nextName();
