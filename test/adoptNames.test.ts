@@ -6,6 +6,7 @@ import { listDays } from '../src/core/nameTime.ts';
 import { runDbstash } from './support/dbstash.ts';
 import { type Scratch, scratchFolder } from './support/scratch.ts';
 import { createSqlite } from './support/seeds.ts';
+import { requireTool } from './support/tools.ts';
 
 const TIMEOUT = { timeout: 120_000 };
 
@@ -75,6 +76,19 @@ describe('what the name of a dump says, where the dump itself says less', () => 
     expect(done.stdout).toMatch(/weekly_20250301\.sql .* 2025-03-01 00:00:00 UTC,/);
   });
 
+  it('is not waited for without end, where the storage does not answer', TIMEOUT, async () => {
+    const name = put('nightly.sql');
+    const tools = join(scratch.path, 'tools');
+    mkdirSync(tools);
+    const rclone = `#!/bin/sh
+case " $* " in *" --stat --no-mimetype "*) exec sleep 100;; esac
+exec ${requireTool('rclone')} "$@"`;
+    writeFileSync(join(tools, 'rclone'), rclone, { mode: 0o755 });
+    const hung = { ...env, PATH: `${tools}:${process.env.PATH}`, BACKUP_STALL_TIMEOUT: '5s' };
+    const done = await runDbstash(['adopt', name], hung, { timeoutMs: 60_000 });
+    expect(done, done.stderr).toMatchObject({ exitCode: 3, stdout: expect.stringContaining('did not answer for') });
+  });
+
   it('does not count where a record on the remote cannot be read, which may say more', TIMEOUT, async () => {
     const name = put('nightly_20260207.sql');
     mkdirSync(join(folder, 'folder'));
@@ -83,7 +97,7 @@ describe('what the name of a dump says, where the dump itself says less', () => 
     mkdirSync(tools);
     const rclone = `#!/bin/sh
 case " $* " in *" copy "*) echo "permission denied" >&2; exit 1;; esac
-exec /usr/bin/rclone "$@"`;
+exec ${requireTool('rclone')} "$@"`;
     writeFileSync(join(tools, 'rclone'), rclone, { mode: 0o755 });
     // Something else could be read.
     expect((await runDbstash(['backup'], env)).exitCode).toBe(0);

@@ -14,6 +14,7 @@ import { digestStored, type Reading, recordVerdict, type Stored } from './artifa
 import { readCatalogs } from './catalogs.ts';
 import { expectReadable, UNREADABLE } from './content.ts';
 import { pipeHead } from './head.ts';
+import { giveUp, limitOf } from './patience.ts';
 import { exitCodeOf } from './report.ts';
 import { at, type Session } from './session.ts';
 import { findOnlySource, findSource, type Source } from './sources.ts';
@@ -143,7 +144,8 @@ async function dateOf({ host, remote }: Session, { path, found }: Stray): Promis
       `its name holds ${listDays(name).join(' and ')}: BACKUP_NAME_TEMPLATE can say which of them is its date`,
     );
   const named = found?.startedAt ?? findTime(name, timeZone);
-  const startedAt = named ?? (await remote.modifiedAt(path, host.signal));
+  const askStorage = (signal: AbortSignal) => remote.modifiedAt(path, signal);
+  const startedAt = named ?? (await giveUp(remote.title, limitOf(host), askStorage));
   if (!startedAt)
     throw new ConfigError('neither its name nor the storage tells when it was made: put the time into its name');
   if (isAhead(startedAt, host.clock.now()))
@@ -311,11 +313,13 @@ async function expectWhole(reading: Reading, { marks }: Recognised, see: (chunk:
 async function commit(session: Session, scratch: Scratch, manifest: Manifest): Promise<void> {
   const { host, remote } = session;
   const path = manifest.artifact + MANIFEST_SUFFIX;
-  if ((await remote.stat(path, host.signal)) !== undefined) throw new RemoteError('somebody else has just adopted it');
-  await remote.write(path, `${JSON.stringify(manifest, null, 2)}\n`, host.signal);
-  const back = parseManifest((await remote.readAll([path], scratch.path, host.signal)).get(path) ?? '');
-  if (!back) await remote.remove([path], scratch.path, host.signal);
-  if (back?.id !== manifest.id) throw new RemoteError(`${remote.title} does not hold ${path} as it was written`);
-  await remote.sync([path]);
+  await giveUp(remote.title, limitOf(host), async (signal) => {
+    if ((await remote.stat(path, signal)) !== undefined) throw new RemoteError('somebody else has just adopted it');
+    await remote.write(path, `${JSON.stringify(manifest, null, 2)}\n`, signal);
+    const back = parseManifest((await remote.readAll([path], scratch.path, signal)).get(path) ?? '');
+    if (!back) await remote.remove([path], scratch.path, signal);
+    if (back?.id !== manifest.id) throw new RemoteError(`${remote.title} does not hold ${path} as it was written`);
+    await remote.sync([path]);
+  });
   await recordVerdict(session, backupOf(manifest.artifact, manifest), { level: 'content', ok: true, reason: null });
 }
