@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -324,7 +325,22 @@ describeWith(TOOLS, 'one table of PostgreSQL', () => {
       const { artifact } = await makeBackup(all);
       const { stderr } = await restore(all, 2, '--table', 'orders', '--database', 'shop');
       expect(stderr).toContain(`dbstash restore ${artifact} --database shop_copy`);
-      expect(stderr).toContain('pg_dump --table=orders shop_copy | psql shop');
+      expect(stderr).toContain(', which must not be there any more');
+      await ask('shop', 'CREATE TABLE plain AS SELECT 1 AS a');
+      const plain = (await makeBackup(all)).artifact;
+      const way = (await restore(all, 2, plain, '--table', 'plain', '--database', 'shop')).stderr;
+      await restore(all, 0, plain, '--database', 'shop_copy');
+      const steps = /\((pg_dump [^)]*)\)/.exec(way)?.[1] ?? '';
+      const { hostname: PGHOST, port: PGPORT, username: PGUSER, password } = new URL(server.uri('shop'));
+      const login = { PGHOST, PGPORT, PGUSER, PGPASSWORD: decodeURIComponent(password) };
+      const copyTable = () =>
+        spawnSync('sh', ['-c', steps], { cwd: scratch.path, env: { ...process.env, ...login }, encoding: 'utf8' });
+      expect(copyTable()).toMatchObject({ status: 3, stderr: expect.stringContaining('already exists') });
+      expect(await ask('shop', 'SELECT a FROM plain')).toEqual(['1']);
+      await ask('shop', 'DROP TABLE plain');
+      expect(copyTable()).toMatchObject({ status: 0 });
+      expect(await ask('shop', 'SELECT a FROM plain')).toEqual(['1']);
+      await ask('shop', 'DROP TABLE plain');
       const run = await restore(env, 2, '--run', '20260101T000000Z-aaaaaa', '--table', 'orders');
       expect(run.stderr).toMatch(/--run ID restores whole databases/);
       expect((await restore(env, 2, '--table', 'a,,b')).stderr).toMatch(/holds an empty name/);
