@@ -377,6 +377,32 @@ describeWith(['mariadbd', 'mariadb', 'mydumper', 'myloader', 'rclone', 'find', '
       await server.sql(`SELECT table_name FROM information_schema.tables WHERE table_schema = '${database}' ORDER BY 1`)
     ).flat();
 
+  it(
+    'comes without another one whose name goes on with a dot and a number',
+    async () => {
+      await server.sql('CREATE DATABASE dots');
+      await server.sql(
+        'CREATE TABLE orders (id int); CREATE TABLE `orders.1` (id int); INSERT INTO orders VALUES (1); INSERT INTO `orders.1` VALUES (2), (3)',
+        { database: 'dots' },
+      );
+      await using remote = await startRemote('local');
+      const env = backupEnv(server.uri('dots'), remote, scratch, { PATH: server.path, BACKUP_MODE: 'directory' });
+      await makeBackup(env);
+      await restore(env, 0, '--table', 'orders', '--database', 'one');
+      expect(await names('one')).toEqual(['orders']);
+      await restore(env, 0, '--table', 'orders,orders.1', '--database', 'both');
+      expect(await names('both')).toEqual(['orders', 'orders.1']);
+      expect(
+        await server.sql('SELECT id FROM orders UNION SELECT id FROM `orders.1` ORDER BY 1', { database: 'both' }),
+      ).toEqual(await server.sql('SELECT 1 UNION SELECT 2 UNION SELECT 3'));
+      await server.sql('CREATE TABLE `orders.00001` (id int)', { database: 'dots' });
+      const { artifact } = await makeBackup(env);
+      const { stderr } = await restore(env, 2, artifact, '--table', 'orders', '--database', 'none');
+      expect(stderr).toContain('the table orders.00001 as a part of those of orders');
+    },
+    LONG_MS,
+  );
+
   it.each(['directory', 'tar'])(
     'comes out of a %s of mydumper with its triggers, beside others',
     async (mode) => {
