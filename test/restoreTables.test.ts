@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -215,6 +216,23 @@ describeWith(TOOLS, 'one table of PostgreSQL', () => {
   );
 
   it(
+    'is said to be in no publication any more, where it was replaced',
+    async () => {
+      const name = nextName();
+      await restore(env, 0, '--table', 'log,customers', '--database', name);
+      const made =
+        'CREATE PUBLICATION "the feed" FOR TABLE customers, log_2026; CREATE PUBLICATION other FOR ALL TABLES';
+      await ask(name, made);
+      const args = ['--table', 'log,customers', '--database', name, '--replace', '--yes', 'log,customers'];
+      const { stderr } = await restore(env, 0, ...args);
+      expect(stderr).toMatch(/the publication the feed loses public\.customers, and what subscribes to it/);
+      expect(stderr).toMatch(/the publication the feed loses public\.log_2026,/);
+      expect(await ask(name, "SELECT tablename FROM pg_publication_tables WHERE pubname = 'the feed'")).toEqual([]);
+    },
+    LONG_MS,
+  );
+
+  it(
     'may have a name with a dot and a blank, or the one of another in another schema',
     async () => {
       const name = nextName();
@@ -307,7 +325,22 @@ describeWith(TOOLS, 'one table of PostgreSQL', () => {
       const { artifact } = await makeBackup(all);
       const { stderr } = await restore(all, 2, '--table', 'orders', '--database', 'shop');
       expect(stderr).toContain(`dbstash restore ${artifact} --database shop_copy`);
-      expect(stderr).toContain('pg_dump --table=orders shop_copy | psql shop');
+      expect(stderr).toContain(', which must not be there any more');
+      await ask('shop', 'CREATE TABLE plain AS SELECT 1 AS a');
+      const plain = (await makeBackup(all)).artifact;
+      const way = (await restore(all, 2, plain, '--table', 'plain', '--database', 'shop')).stderr;
+      await restore(all, 0, plain, '--database', 'shop_copy');
+      const steps = /\((pg_dump [^)]*)\)/.exec(way)?.[1] ?? '';
+      const { hostname: PGHOST, port: PGPORT, username: PGUSER, password } = new URL(server.uri('shop'));
+      const login = { PGHOST, PGPORT, PGUSER, PGPASSWORD: decodeURIComponent(password) };
+      const copyTable = () =>
+        spawnSync('sh', ['-c', steps], { cwd: scratch.path, env: { ...process.env, ...login }, encoding: 'utf8' });
+      expect(copyTable()).toMatchObject({ status: 3, stderr: expect.stringContaining('already exists') });
+      expect(await ask('shop', 'SELECT a FROM plain')).toEqual(['1']);
+      await ask('shop', 'DROP TABLE plain');
+      expect(copyTable()).toMatchObject({ status: 0 });
+      expect(await ask('shop', 'SELECT a FROM plain')).toEqual(['1']);
+      await ask('shop', 'DROP TABLE plain');
       const run = await restore(env, 2, '--run', '20260101T000000Z-aaaaaa', '--table', 'orders');
       expect(run.stderr).toMatch(/--run ID restores whole databases/);
       expect((await restore(env, 2, '--table', 'a,,b')).stderr).toMatch(/holds an empty name/);
@@ -343,6 +376,32 @@ describeWith(['mariadbd', 'mariadb', 'mydumper', 'myloader', 'rclone', 'find', '
     (
       await server.sql(`SELECT table_name FROM information_schema.tables WHERE table_schema = '${database}' ORDER BY 1`)
     ).flat();
+
+  it(
+    'comes without another one whose name goes on with a dot and a number',
+    async () => {
+      await server.sql('CREATE DATABASE dots');
+      await server.sql(
+        'CREATE TABLE orders (id int); CREATE TABLE `orders.1` (id int); INSERT INTO orders VALUES (1); INSERT INTO `orders.1` VALUES (2), (3)',
+        { database: 'dots' },
+      );
+      await using remote = await startRemote('local');
+      const env = backupEnv(server.uri('dots'), remote, scratch, { PATH: server.path, BACKUP_MODE: 'directory' });
+      await makeBackup(env);
+      await restore(env, 0, '--table', 'orders', '--database', 'one');
+      expect(await names('one')).toEqual(['orders']);
+      await restore(env, 0, '--table', 'orders,orders.1', '--database', 'both');
+      expect(await names('both')).toEqual(['orders', 'orders.1']);
+      expect(
+        await server.sql('SELECT id FROM orders UNION SELECT id FROM `orders.1` ORDER BY 1', { database: 'both' }),
+      ).toEqual(await server.sql('SELECT 1 UNION SELECT 2 UNION SELECT 3'));
+      await server.sql('CREATE TABLE `orders.00001` (id int)', { database: 'dots' });
+      const { artifact } = await makeBackup(env);
+      const { stderr } = await restore(env, 2, artifact, '--table', 'orders', '--database', 'none');
+      expect(stderr).toContain('the table orders.00001 as a part of those of orders');
+    },
+    LONG_MS,
+  );
 
   it.each(['directory', 'tar'])(
     'comes out of a %s of mydumper with its triggers, beside others',

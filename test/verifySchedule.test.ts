@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
@@ -105,6 +106,37 @@ exec '${requireTool('sqlite3')}' "$@"`,
   await waitFor(async () => !(await isTold()), { timeoutMs: 60_000, title: () => daemon.stderr() });
   expect(JSON.stringify(await listBackups(env))).not.toContain('failedDrill');
 });
+
+it(
+  'F31: of an encrypted backup whose drill fails the log alone has the words of the tool, which hold data',
+  TIMEOUT,
+  async () => {
+    await using scratch = scratchFolder();
+    await using remote = await startRemote('local');
+    await using receiver = await startReceiver();
+    const identity = execFileSync('age-keygen', { stdio: ['ignore', 'pipe', 'ignore'] }).toString();
+    const env = backupEnv(createSqlite(scratch), remote, scratch, {
+      BACKUP_SCHEDULE: NEVER,
+      BACKUP_CATCH_UP: 'false',
+      BACKUP_ENCRYPT_TO: /public key: (\S+)/.exec(identity)?.[1] ?? '',
+      DECRYPT_IDENTITY: identity,
+      VERIFY_SCHEDULE: '*/3 * * * * *',
+      VERIFY_LEVEL: 'restore',
+      NOTIFY_WEBHOOK_URL: `${receiver.origin}/hook`,
+    });
+    await makeBackup({ ...env, NOTIFY_WEBHOOK_URL: '' });
+    const path = fakePath(scratch, {
+      sqlite3: `case "$*" in *drill.sqlite3.restoring-*) cat >/dev/null; echo 'Error: UNIQUE: ann@example.com' >&2; exit 1 ;; esac
+exec '${requireTool('sqlite3')}' "$@"`,
+    });
+    await using daemon = startDbstash([], { ...env, ...path });
+    await waitFor(() => receiver.received.length > 0, { timeoutMs: 60_000, title: () => daemon.stderr() });
+    expect(daemon.stderr()).toContain('ann@example.com');
+    const { body } = receiver.received[0]!;
+    expect(JSON.parse(body).error).toMatch(/is as it was written, and its drill failed: it could not be restored$/);
+    expect(body).not.toContain('ann@');
+  },
+);
 
 it('a series that holds nothing yet is no failure of its verification', TIMEOUT, async () => {
   await using scratch = scratchFolder();

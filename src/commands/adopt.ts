@@ -24,7 +24,7 @@ export async function runAdopt(session: Session, { edge, options, args }: Call):
   return exitCode;
 }
 
-function describe({ path, remote, manifest, reason = '' }: Adoption, isDryRun: boolean): string[] {
+function describe({ path, remote, manifest, reason = '', dated }: Adoption, isDryRun: boolean): string[] {
   if (!manifest) return ['left', `${path} on ${remote}`, reason];
   const { startedAt, bytes, tool, format, compression, encryption, database } = manifest;
   const made = [tool === 'unknown' ? format : `${tool} (${format})`, compression, encryption].filter(
@@ -33,6 +33,6 @@ function describe({ path, remote, manifest, reason = '' }: Adoption, isDryRun: b
   return [
     isDryRun ? 'would adopt' : 'adopted',
     `${path} on ${remote}`,
-    `${database} of ${startedAt.slice(0, 19).replace('T', ' ')} UTC, ${formatBytes(bytes)}, ${made.join(', ')}`,
+    `${database} of ${startedAt.slice(0, 19).replace('T', ' ')} UTC${dated === 'storage' ? ' (so says the storage, not its name)' : ''}, ${formatBytes(bytes)}, ${made.join(', ')}`,
   ];
 }

@@ -65,6 +65,13 @@ export function findTime(name: string, timeZone: string): Date | undefined {
   return offset === '' ? inZone(local, timeZone) : new Date(local - readOffsetMs(offset));
 }
 
+const DAY = /(?<!\d)(?=((?:19|20)\d\d)([-_.]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01]))/g;
+
+/** The different days that a name holds, as 2026-02-07: a database may have one in its own name. */
+export const listDays = (name: string): readonly string[] => [
+  ...new Set([...name.matchAll(DAY)].map(([, year, , month, day]) => `${year}-${month}-${day}`)),
+];
+
 /** "Z", "+05:30" or "-0800", as `date -Iseconds` writes it. */
 function readOffsetMs(offset: string): number {
   const [, sign, hours = '0', minutes = '0'] = /^([+-])(\d\d):?(\d\d)$/.exec(offset) ?? [];

@@ -49,7 +49,7 @@ export interface Engine {
   planCheck(request: CheckRequest): CheckPlan;
   /** Absent where a restore is by way of a private server anyway. */
   readonly drill?: Drill;
-  /** What a dump is that another tool's run left, by its first bytes (64 KiB at most, as latin1); undefined where it is none of this engine. */
+  /** What a dump is that another tool's run left, by its first bytes (1 MiB at most, as latin1); undefined where it is none of this engine. */
   recognise(head: string): Recognised | undefined;
 }
 

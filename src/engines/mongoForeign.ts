@@ -1,21 +1,39 @@
 import type { Recognised } from './engine.ts';
+import { isSystemDatabase, type MongoFacts } from './mongoAnswers.ts';
+import { readArchiveHead } from './mongoArchive.ts';
 import { ARCHIVE_MARKS } from './mongoDump.ts';
 
-/** What `--archive` wrote. Its prelude names tool, server and every collection, as BSON. */
+/** What `--archive` wrote. It begins with what tool, server and every collection are called. */
 export function recogniseMongo(head: string): Recognised | undefined {
   if (!ARCHIVE_MARKS.begins!.test(head)) return undefined;
-  const read = (key: string) =>
-    [...head.matchAll(new RegExp(`\\x02${key}\\0[\\s\\S]{4}([^\\0]+)\\0`, 'g'))].map(([, text]) => text!);
-  const databases = [...new Set(read('db').map((name) => Buffer.from(name, 'latin1').toString('utf8')))];
-  const [[tool], [server]] = [read('tool_version'), read('server_version')];
-  const [database] = databases;
+  const dump = { mode: 'stream', format: 'archive', marks: ARCHIVE_MARKS } as const;
+  const found = readHead(Buffer.from(head, 'latin1'));
+  if (!found) {
+    const nothing = { facts: {}, tool: undefined, server: undefined, databases: undefined };
+    return { ...dump, ...nothing, refusal: 'which databases it is of is not to be found in its first MiB' };
+  }
+  const { tool, server, collections } = found;
+  // The oplog is a collection of no database.
+  const databases = [...new Set(collections.map(({ scope = '' }) => scope))].filter((name) => name !== '');
+  const isWithOplog = collections.some(({ scope, name }) => scope === '' && name === 'oplog');
+  const facts: MongoFacts =
+    databases.length === 1
+      ? { database: databases[0]! }
+      : { database: null, databases: databases.filter((name) => !isSystemDatabase(name)), oplog: isWithOplog };
   return {
-    mode: 'stream',
-    format: 'archive',
-    facts: databases.length === 1 ? { database } : { database: null },
-    marks: ARCHIVE_MARKS,
+    ...dump,
+    facts,
     tool: tool && `mongodump ${tool}`,
     server: server && `MongoDB ${server}`,
     databases: databases.length === 0 ? undefined : databases,
   };
+}
+
+/** Undefined where it does not end there: a database could be overlooked, and a restore would write into it. */
+function readHead(head: Buffer): ReturnType<typeof readArchiveHead> | undefined {
+  try {
+    return readArchiveHead(head);
+  } catch {
+    return undefined;
+  }
 }

@@ -2,6 +2,7 @@ import type { Answer, Question } from '../core/command.ts';
 import { ConfigError, DumpError } from '../core/errors.ts';
 import { type Contents, type ContentsRequest, DUMP, type TableName, type TablePick } from './engine.ts';
 import { isInternal, isSystemDatabase } from './mongoAnswers.ts';
+import { readArchiveHead } from './mongoArchive.ts';
 
 /** An archive begins with a record of each collection. */
 const HEAD_BYTES = 16 * 1024 * 1024;
@@ -20,7 +21,7 @@ export function planMongoContents({ format, path }: ContentsRequest): Question<C
       file: 'od',
       args: [`--read-bytes=${HEAD_BYTES}`, '--address-radix=n', '--output-duplicates', '--format=x1', '--width=256'],
     },
-    parse: readArchiveHead,
+    parse: readArchive,
   };
 }
 
@@ -45,44 +46,14 @@ function decode(name: string): string {
   }
 }
 
-function readArchiveHead({ stdout }: Answer): Contents {
-  const head = Buffer.from(stdout.replaceAll(/\s/g, ''), 'hex');
-  const found: TableName[] = [];
+function readArchive({ stdout }: Answer): Contents {
   try {
-    // Behind the magic number and the archive's own header.
-    for (let at = 4 + head.readInt32LE(4); head.readInt32LE(at) !== -1; at += head.readInt32LE(at)) {
-      const { db, collection } = readStrings(head, at);
-      if (db !== undefined && collection !== undefined) found.push({ scope: db, name: collection });
-    }
+    return contentsOf(readArchiveHead(Buffer.from(stdout.replaceAll(/\s/g, ''), 'hex')).collections);
   } catch (cause) {
     throw new DumpError('the beginning of the archive makes no sense: which collections it holds is not known', {
       cause,
     });
   }
-  return contentsOf(found);
-}
-
-/** Bytes of the values of a BSON document that are of a fixed size. */
-const SIZES: Readonly<Record<number, number>> = { 1: 8, 8: 1, 16: 4, 18: 8 };
-
-/** The strings of the document at `start`. Throws where it is none. */
-function readStrings(bytes: Buffer, start: number): Readonly<Record<string, string>> {
-  const found: Record<string, string> = {};
-  let at = start + 4;
-  while (bytes.readUInt8(at) !== 0) {
-    const type = bytes.readUInt8(at);
-    const end = bytes.indexOf(0, at + 1);
-    const key = bytes.toString('utf8', at + 1, end);
-    at = end + 1;
-    const size = SIZES[type];
-    if (type === 0x02) {
-      const length = bytes.readInt32LE(at);
-      found[key] = bytes.toString('utf8', at + 4, at + 3 + length);
-      at += 4 + length;
-    } else if (size !== undefined) at += size;
-    else throw new Error(`a value of the type ${type}`);
-  }
-  return found;
 }
 
 /** Where each collection goes: into the one database that is the target, or, where that is a whole server, its own. */

@@ -1,6 +1,7 @@
+import * as z from 'zod';
 import type { Command, Question } from '../core/command.ts';
 import { ConfigError } from '../core/errors.ts';
-import { type Contents, type ContentsRequest, DUMP, type TablePick, type Target } from './engine.ts';
+import { type Contents, type ContentsRequest, DUMP, type TableName, type TablePick, type Target } from './engine.ts';
 import type { Rows } from './mysqlAnswer.ts';
 import { mysqlName, mysqlText } from './mysqlConnection.ts';
 import type { Flavor } from './mysqlFlavor.ts';
@@ -30,20 +31,41 @@ export const planMysqlContents =
           );
         const views = new Set(cut('-schema-view.sql'));
         const tables = cut('-schema.sql').filter((name) => !views.has(name));
-        return { tables: tables.map((name) => ({ scope: source, name })) };
+        const all = tables.map((name) => ({ scope: source, name }));
+        return { tables: all, notes: { all: tables } };
       },
     };
   };
 
-/** Leaves in the folder, which is ours, nothing but the files of the tables: routines and events belong to none. */
-export function keepFiles(folder: string, { tables }: TablePick): Command {
-  const rows = tables.flatMap(({ scope, name }) => {
-    const table = `${escapeGlob(scope!)}.${escapeGlob(name)}`;
-    return [`${table}-schema.sql*`, `${table}-schema-triggers.sql*`, `${table}.sql*`, `${table}.[0-9]*.sql*`];
-  });
+/**
+ * Leaves in the folder, which is ours, nothing but the files of the tables: routines and events belong to none. A part of a table's
+ * rows is called as a table may be whose name goes on with a dot and digits.
+ */
+export function keepFiles(folder: string, { tables, notes }: TablePick): Command {
   const scopes = [...new Set(tables.map(({ scope }) => `${escapeGlob(scope!)}-schema-create.sql*`))];
-  const kept = ['metadata', ...scopes, ...rows].flatMap((name) => ['!', '-name', name]);
-  return { file: 'find', args: [folder, '-type', 'f', ...kept, '-delete'] };
+  const kept = ['metadata', ...scopes, ...tables.flatMap(filesOf)].flatMap((name) => ['!', '-name', name]);
+  const others = findNamesakes(tables, z.object({ all: z.array(z.string()).default([]) }).parse(notes ?? {}).all)
+    .flatMap(filesOf)
+    .flatMap((name) => ['-o', '-name', name]);
+  return { file: 'find', args: [folder, '-type', 'f', '(', ...kept, ...others, ')', '-delete'] };
+}
+
+function filesOf({ scope, name }: TableName): readonly string[] {
+  const table = `${escapeGlob(scope!)}.${escapeGlob(name)}`;
+  return [`${table}-schema.sql*`, `${table}-schema-triggers.sql*`, `${table}.sql*`, `${table}.[0-9]*.sql*`];
+}
+
+/** Tables that are not picked, and whose files look like parts of one that is. Throws `ConfigError` where they cannot be told apart. */
+function findNamesakes(tables: TablePick['tables'], all: readonly string[]): readonly TableName[] {
+  return tables.flatMap((table) => {
+    const rest = all.filter((name) => name.startsWith(`${table.name}.`) && !tables.some((one) => one.name === name));
+    const unclear = rest.find((name) => /^\d{5,}$/.test(name.slice(table.name.length + 1)));
+    if (unclear !== undefined)
+      throw new ConfigError(
+        `mydumper calls the rows of the table ${unclear} as a part of those of ${table.name}: restore the whole backup with --database NAME`,
+      );
+    return rest.map((name) => ({ scope: table.scope, name }));
+  });
 }
 
 const escapeGlob = (name: string): string => name.replaceAll(/[*?[\]\\]/g, '\\$&');

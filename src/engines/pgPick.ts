@@ -8,9 +8,11 @@ import { type Entry, isRelation, readContents } from './pgArchive.ts';
 export function planPgContents({ mode, format, facts, path, wanted, connection }: ContentsRequest): Question<Contents> {
   if (format !== 'custom' && format !== 'directory') {
     const copy = `${connection.database}_copy`;
+    // Not piped, and all or nothing: what is cut short would be taken for whole, and rows put into a table that is there.
+    const load = `psql --single-transaction --set=ON_ERROR_STOP=1 --file=table.sql ${connection.database}`;
     throw new ConfigError(
       `${path} is one script of SQL, out of which no table can be taken safely: restore it beside (dbstash restore ${path} --database ${copy}), ` +
-        `then copy the table (pg_dump --table=${wanted[0]} ${copy} | psql ${connection.database}); backups made with BACKUP_COMPRESS=true, or as directory or tar, can be taken apart`,
+        `then copy the table (pg_dump --table=${wanted[0]} --file=table.sql ${copy} && ${load}), which must not be there any more; backups made with BACKUP_COMPRESS=true, or as directory or tar, can be taken apart`,
     );
   }
   return {

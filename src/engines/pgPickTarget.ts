@@ -8,13 +8,15 @@ import { choosePg, isReady, nameOfEntry, type PgChoice } from './pgPick.ts';
 export const pgPickAnswer = z.object({
   held: z.array(z.object({ schema: z.string(), name: z.string(), kind: z.string(), partitions: z.number() })),
   dependents: z.array(z.string()),
+  /** Those that name one of what is held. */
+  publications: z.array(z.object({ name: z.string(), schema: z.string(), table: z.string() })),
   there: z.array(z.number()),
 });
 export type PgPickAnswer = z.infer<typeof pgPickAnswer>;
 
-const NOTHING: PgPickAnswer = { held: [], dependents: [], there: [] };
+export const NOTHING_PICKED: PgPickAnswer = { held: [], dependents: [], publications: [], there: [] };
 
-export const pgPickNotes = (target: Target): PgPickAnswer => pgPickAnswer.parse(target.notes?.pick ?? NOTHING);
+export const pgPickNotes = (target: Target): PgPickAnswer => pgPickAnswer.parse(target.notes?.pick ?? NOTHING_PICKED);
 
 /** One expression, a JSON object. */
 export function askForPick(pick: TablePick): string {
@@ -42,6 +44,11 @@ SELECT json_build_object(
     AND NOT (d.classid = 'pg_class'::regclass AND d.objid IN (SELECT oid FROM wanted))
     AND NOT EXISTS (SELECT FROM pg_depend a WHERE a.classid = d.classid AND a.objid = d.objid AND a.refclassid = 'pg_class'::regclass
       AND a.refobjid IN (SELECT oid FROM wanted) AND a.deptype <> 'n')),
+  'publications', (SELECT coalesce(json_agg(json_build_object('name', pubname, 'schema', nspname, 'table', relname)), '[]')
+    FROM pg_publication_rel JOIN pg_publication p ON p.oid = prpubid JOIN (
+      SELECT oid, nspname, relname FROM wanted
+      UNION SELECT c.oid, n.nspname, c.relname FROM wanted w, pg_partition_tree(w.oid) t JOIN pg_class c ON c.oid = t.relid JOIN pg_namespace n ON n.oid = c.relnamespace
+    ) held ON held.oid = prrelid),
   'there', (SELECT coalesce(json_agg(id), '[]') FROM json_to_recordset(${asked}::json) a(id int, kind text, schema text, tag text)
     LEFT JOIN pg_namespace n ON n.nspname = a.schema
     WHERE CASE
@@ -98,6 +105,10 @@ export function warnOfPick(choice: PgChoice, answer: PgPickAnswer, hasLargeObjec
           `foreign keys of other tables, which point to what is restored, are not: ${pointing.map(({ entry }) => nameOfEntry(entry)).join(', ')}`,
         ]
       : []),
+    ...answer.publications.map(({ name: publication, schema, table }) => {
+      const sentence = `the publication ${publication} loses ${schema}.${table}, and what subscribes to it gets no more of that`;
+      return `${sentence}: ALTER PUBLICATION ${pgName(publication)} ADD TABLE ${pgName(schema)}.${pgName(table)}`;
+    }),
     ...(hasLargeObjects ? ['large objects are not restored with a table'] : []),
   ];
 }

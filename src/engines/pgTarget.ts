@@ -6,7 +6,7 @@ import { pgText, psql } from './pgConnection.ts';
 import { userObjects } from './pgEmpty.ts';
 import { GLOBALS, inspectPgRoles } from './pgGlobals.ts';
 import { parseLine, pgFacts } from './pgInspect.ts';
-import { askForPick, judgePick, pgPickAnswer } from './pgPickTarget.ts';
+import { askForPick, judgePick, NOTHING_PICKED, pgPickAnswer } from './pgPickTarget.ts';
 
 const answer = z.object({
   version: z.string(),
@@ -57,7 +57,7 @@ function parseTarget(stdout: string, exists: boolean, pick: TablePick | undefine
     missingRoles,
     title: `PostgreSQL ${version}`,
     major: Math.floor(number / 10_000),
-    ...(pick && judgePick(pick, found ?? { held: [], dependents: [], there: [] })),
+    ...(pick && judgePick(pick, found ?? NOTHING_PICKED)),
     ...(found && { notes: { pick: found } }),
   };
 }

@@ -1,7 +1,8 @@
 import { createId } from '../core/backupId.ts';
 import { ConfigError, describeError, RemoteError, VerifyError } from '../core/errors.ts';
+import { isAhead } from '../core/health.ts';
 import { MANIFEST_SUFFIX, type Manifest, parseManifest } from '../core/manifest.ts';
-import { findTime, type NameReading, readName } from '../core/nameTime.ts';
+import { findTime, listDays, type NameReading, readName } from '../core/nameTime.ts';
 import { isRecordName } from '../core/naming.ts';
 import { matchesAny } from '../core/pattern.ts';
 import type { Recognised } from '../engines/engine.ts';
@@ -13,6 +14,7 @@ import { digestStored, type Reading, recordVerdict, type Stored } from './artifa
 import { readCatalogs } from './catalogs.ts';
 import { expectReadable, UNREADABLE } from './content.ts';
 import { pipeHead } from './head.ts';
+import { giveUp, limitOf } from './patience.ts';
 import { exitCodeOf } from './report.ts';
 import { at, type Session } from './session.ts';
 import { findOnlySource, findSource, type Source } from './sources.ts';
@@ -31,7 +33,11 @@ export interface Adoption {
   readonly manifest: Manifest | undefined;
   /** Why it was left. */
   readonly reason: string | undefined;
+  /** What told its time: of copies a storage often knows no more than when they were copied. */
+  readonly dated: Dated | undefined;
 }
+
+type Dated = 'name' | 'storage';
 
 /**
  * Makes backups of the configured databases out of dumps that another tool left: looks at all of their content, as `verify` does, and
@@ -47,19 +53,28 @@ export async function adopt(
   const failures: unknown[] = [];
   for (const { place, catalog } of await readCatalogs(session, host.signal)) {
     const { remote } = place;
+    if (catalog.unreadable) {
+      // What could not be read may say that an object is no stranger's.
+      failures.push(catalog.unreadable.failure);
+      host.logger.error(`nothing is adopted on ${remote.title}: not all of its records could be read`);
+      for (const name of names) missed.delete(name);
+      continue;
+    }
     const isTaken = (path: string) => catalog.listing.has(path + MANIFEST_SUFFIX);
     for (const path of catalog.foreign.filter((name) => !isRecordName(name))) {
       const fitting = names.filter((name) => name === path || matchesAny(path, [name]));
       for (const name of fitting) missed.delete(name);
       const found = readName(host.config.template, path, host.config.timeZone);
       if (fitting.length === 0 && (names.length > 0 || !isConfigured(session, found))) continue;
-      const tell = (manifest?: Manifest, reason?: string) =>
-        onAdoption({ remote: remote.title, path, manifest, reason: reason && host.redact(reason) });
+      const tell = (manifest?: Manifest, reason?: string, dated?: Dated) =>
+        onAdoption({ remote: remote.title, path, manifest, reason: reason && host.redact(reason), dated });
+      const isNamed = fitting.some((name) => name === path || name.includes(found?.database ?? name));
       try {
         if (isTaken(path))
           throw new ConfigError('the manifest beside it cannot be read: it may be a backup of a newer version');
         const bytes = catalog.listing.get(path) ?? 0;
-        tell(await adoptOne(at(session, place), { path, bytes, found }, isDryRun));
+        const { manifest, dated } = await adoptOne(at(session, place), { path, bytes, found, isNamed }, isDryRun);
+        tell(manifest, undefined, dated);
       } catch (error) {
         host.signal.throwIfAborted();
         failures.push(error);
@@ -81,6 +96,8 @@ interface Stray {
   readonly path: string;
   readonly bytes: number;
   readonly found: NameReading | undefined;
+  /** Whoever asked for it has spelled out what its name says of its database. */
+  readonly isNamed: boolean;
 }
 
 /** Whether a name was made by our template, of a database of ours. */
@@ -88,17 +105,16 @@ const isConfigured = ({ host: { config } }: Session, found: NameReading | undefi
   found !== undefined &&
   (found.database === undefined ? findOnlySource(config) : findSource(config, found.database)) !== undefined;
 
-async function adoptOne(given: Session, stray: Stray, isDryRun: boolean): Promise<Manifest> {
-  const { host, remote } = given;
+async function adoptOne(
+  given: Session,
+  stray: Stray,
+  isDryRun: boolean,
+): Promise<{ readonly manifest: Manifest; readonly dated: Dated }> {
+  const { host } = given;
   // Nothing is written beside what is not ours, whatever is found of it.
   const session = { ...given, host: { ...host, config: { ...host.config, dryRun: true } } };
   await using scratch = await createScratch(host.config.tempDir, `adopt-${host.randomHex(4)}`);
-  const startedAt =
-    stray.found?.startedAt ??
-    findTime(stray.path.slice(stray.path.lastIndexOf('/') + 1), host.config.timeZone) ??
-    (await remote.modifiedAt(stray.path, host.signal));
-  if (!startedAt)
-    throw new ConfigError('neither its name nor the storage tells when it was made: put the time into its name');
+  const { startedAt, dated } = await dateOf(session, stray);
   const draft = draftOf(session, stray, startedAt);
   const reading = (manifest: Manifest): Reading => ({ session, scratch, backup: backupOf(stray.path, manifest) });
   const head: Buffer[] = [];
@@ -116,7 +132,27 @@ async function adoptOne(given: Session, stray: Stray, isDryRun: boolean): Promis
   refuse(examination?.end().problem);
   const whole = { ...manifest, dumpBytes };
   if (!isDryRun) await commit(given, scratch, whole);
-  return whole;
+  return { manifest: whole, dated };
+}
+
+/** When it was made. Throws `ConfigError` where that is not clear: retention goes by it. */
+async function dateOf({ host, remote }: Session, { path, found }: Stray): Promise<{ startedAt: Date; dated: Dated }> {
+  const name = path.slice(path.lastIndexOf('/') + 1);
+  const { timeZone } = host.config;
+  if (!found?.startedAt && listDays(name).length > 1)
+    throw new ConfigError(
+      `its name holds ${listDays(name).join(' and ')}: BACKUP_NAME_TEMPLATE can say which of them is its date`,
+    );
+  const named = found?.startedAt ?? findTime(name, timeZone);
+  const askStorage = (signal: AbortSignal) => remote.modifiedAt(path, signal);
+  const startedAt = named ?? (await giveUp(remote.title, limitOf(host), askStorage));
+  if (!startedAt)
+    throw new ConfigError('neither its name nor the storage tells when it was made: put the time into its name');
+  if (isAhead(startedAt, host.clock.now()))
+    throw new ConfigError(
+      `it would be of ${startedAt.toISOString()}, which is yet to come: put its time into its name`,
+    );
+  return { startedAt, dated: named ? 'name' : 'storage' };
 }
 
 /** bzip2 gives nothing before it has a whole block, of up to 900 kB. */
@@ -202,7 +238,7 @@ async function peel(session: Session, scratch: Scratch, outer: Buffer): Promise<
 }
 
 function recognise({ engine }: Session, head: Buffer): Recognised {
-  const found = engine.recognise(head.subarray(0, 64 * 1024).toString('latin1'));
+  const found = engine.recognise(head.toString('latin1'));
   if (!found)
     throw new ConfigError(
       `it is no dump of ${engine.title} in a form that dbstash makes, nor one of those in gzip, zstd, lz4, xz, bzip2 or age`,
@@ -215,7 +251,11 @@ function refuse(refusal: string | undefined): void {
   if (refusal !== undefined) throw new ConfigError(`${refusal}: a restore could not be kept to one place`);
 }
 
-function chooseSource({ host: { config }, engine }: Session, { found }: Stray, { databases }: Recognised): Source {
+function chooseSource(
+  { host: { config }, engine }: Session,
+  { found, isNamed }: Stray,
+  { databases }: Recognised,
+): Source {
   const labels = [found?.database, databases?.length === 1 ? databases[0] : undefined];
   const named = labels.flatMap((label) => (label === undefined ? [] : (findSource(config, label) ?? [])));
   const source = named[0] ?? findOnlySource(config);
@@ -225,6 +265,10 @@ function chooseSource({ host: { config }, engine }: Session, { found }: Stray, {
   if (database !== '' && !engine.isWhole && databases && !databases.includes(database))
     throw new ConfigError(
       `it is of ${databases.join(', ')}, not of ${database}: DB_NAME (--db-name) says which one is meant`,
+    );
+  if (database !== '' && !engine.isWhole && !databases && !isNamed && !named[0] && found?.database !== undefined)
+    throw new ConfigError(
+      `its name says that it is of ${found.database}, not of ${source.database}: if it is of that, give its path, or a pattern that holds ${found.database}`,
     );
   return source;
 }
@@ -269,11 +313,13 @@ async function expectWhole(reading: Reading, { marks }: Recognised, see: (chunk:
 async function commit(session: Session, scratch: Scratch, manifest: Manifest): Promise<void> {
   const { host, remote } = session;
   const path = manifest.artifact + MANIFEST_SUFFIX;
-  if ((await remote.stat(path, host.signal)) !== undefined) throw new RemoteError('somebody else has just adopted it');
-  await remote.write(path, `${JSON.stringify(manifest, null, 2)}\n`, host.signal);
-  const back = parseManifest((await remote.readAll([path], scratch.path, host.signal)).get(path) ?? '');
-  if (!back) await remote.remove([path], scratch.path, host.signal);
-  if (back?.id !== manifest.id) throw new RemoteError(`${remote.title} does not hold ${path} as it was written`);
-  await remote.sync([path]);
+  await giveUp(remote.title, limitOf(host), async (signal) => {
+    if ((await remote.stat(path, signal)) !== undefined) throw new RemoteError('somebody else has just adopted it');
+    await remote.write(path, `${JSON.stringify(manifest, null, 2)}\n`, signal);
+    const back = parseManifest((await remote.readAll([path], scratch.path, signal)).get(path) ?? '');
+    if (!back) await remote.remove([path], scratch.path, signal);
+    if (back?.id !== manifest.id) throw new RemoteError(`${remote.title} does not hold ${path} as it was written`);
+    await remote.sync([path]);
+  });
   await recordVerdict(session, backupOf(manifest.artifact, manifest), { level: 'content', ok: true, reason: null });
 }

@@ -54,7 +54,7 @@ interface Copy {
 /**
  * Looks at backups of this configuration (by name: at any) on each remote that has them, and writes what it found of their
  * content beside them. Returns the exit code (4 where one is damaged or cannot be restored, else that of the first fault), and a
- * sentence, logged already, for each of them. `onJudged` is called for each that could. Throws where there is none.
+ * sentence for others, logged already in full, for each of them. `onJudged` is called for each that could. Throws where there is none.
  */
 export async function verify(
   session: Session,
@@ -69,8 +69,8 @@ export async function verify(
   if (copies.length === 0 && !mayBeNone) throw new DbstashError(describeNone(session, name));
   const faults: string[] = [];
   const codes: number[] = [];
-  const complain = (fault: string, exitCode: number) => {
-    faults.push(fault);
+  const complain = (fault: string, exitCode: number, told = fault) => {
+    faults.push(told);
     codes.push(exitCode);
     host.logger.error(fault);
   };
@@ -81,7 +81,7 @@ export async function verify(
   for (const copy of copies) {
     try {
       const { exitCode, ...judged } = await verifyOne(copy, host.config.verifyLevel);
-      if (!judged.verified.ok) complain(describeFault(judged.verified), exitCode);
+      if (!judged.verified.ok) complain(describeFault(judged.verified), exitCode, describeFault(toTell(judged)));
       onJudged(judged);
     } catch (error) {
       host.signal.throwIfAborted();
@@ -95,6 +95,12 @@ const describeFault = ({ artifact, remote, outcome, reason }: Verified): string 
   outcome === 'damaged'
     ? `${artifact} on ${remote} is damaged: ${reason}`
     : `${artifact} on ${remote} is as it was written, and its drill failed: ${reason}`;
+
+/** What goes to others says no more than what lies on the remote: of what is encrypted no words of a tool, which hold data. */
+const toTell = ({ verified, verdict }: Judged): Verified => {
+  const reason = verified.outcome === 'damaged' ? verdict?.reason : verdict?.failedDrill?.reason;
+  return { ...verified, reason: reason ?? verified.reason };
+};
 
 function choose(session: Session, { backups }: Catalog, name: string): readonly Backup[] {
   if (name !== 'all' && name !== 'latest')
