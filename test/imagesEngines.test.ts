@@ -63,20 +63,24 @@ function mysqlRow(tag: string, client: string, image: string, variable: string):
 
 const redis = ['redis-cli', '-h', 'db', '--no-auth-warning', '-a', PASSWORD];
 
+/** Valkey differs from it in the server's name. */
+const redisRow = (tag: string, image: string, program: string): Row => ({
+  tag,
+  server: { image, args: [program, '--requirepass', PASSWORD] },
+  env: { DB_HOST: 'db', DB_NAME: 'cache', DB_PASSWORD: PASSWORD },
+  modes: ['stream'],
+  fill: [...redis, 'EVAL', "for n = 1, 500 do redis.call('SET', 'key:' .. n, n) end", '0'],
+  empty: [...redis, 'FLUSHALL'],
+  restore: [],
+  count: [...redis, 'DBSIZE'],
+  counted: '500',
+});
+
 const TABLE: readonly Row[] = [
   mysqlRow('mysql-9', 'mysql', 'docker.io/library/mysql:9', 'MYSQL'),
   mysqlRow('mariadb-11', 'mariadb', 'docker.io/library/mariadb:11.8', 'MARIADB'),
-  {
-    tag: 'redis-8',
-    server: { image: 'docker.io/library/redis:8', args: ['redis-server', '--requirepass', PASSWORD] },
-    env: { DB_HOST: 'db', DB_NAME: 'cache', DB_PASSWORD: PASSWORD },
-    modes: ['stream'],
-    fill: [...redis, 'EVAL', "for n = 1, 500 do redis.call('SET', 'key:' .. n, n) end", '0'],
-    empty: [...redis, 'FLUSHALL'],
-    restore: [],
-    count: [...redis, 'DBSIZE'],
-    counted: '500',
-  },
+  redisRow('redis-8', 'docker.io/library/redis:8', 'redis-server'),
+  redisRow('valkey-8', 'docker.io/valkey/valkey:8', 'valkey-server'),
   {
     tag: 'sqlite-3',
     env: { DB_URI: 'sqlite:///data/shop.db' },

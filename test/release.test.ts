@@ -64,7 +64,7 @@ describeWith(['bash', 'git', 'jq'], 'the steps of the release', () => {
 
   it('the plan of a week takes the newest release, and is empty where there is none', async () => {
     await using scratch = scratchFolder();
-    makeRepository(scratch.path, ['v1.2.3', 'v1.2.2', 'v0.9.10', 'nightly']);
+    makeRepository(scratch.path, ['v1.2.3', 'v1.2.2', 'v0.9.10', 'v1.3.0-rc.1', 'nightly']);
     expect(runStep('plan', 'plan', scratch.path, { OWNER: 'o', TAG: '' }).output).toContain('tag=v1.2.3\n');
     await using empty = scratchFolder();
     makeRepository(empty.path, ['nightly']);

@@ -28,6 +28,7 @@ function baseImages(tag: string): string[] {
 /** What is missing to build images, and of further ones that are to be there. */
 export function missingFor(tags: readonly string[], more: readonly string[] = []): readonly string[] {
   if (!findContainerEngine()) return ['podman or docker'];
+  if (process.getuid?.() !== 0) return ['root, who gives folders to the users of containers,'];
   return [...new Set([...tags.flatMap(baseImages), ...more])].filter((image) => !isImageThere(image));
 }
 
