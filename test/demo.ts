@@ -1,4 +1,4 @@
-/** The main job, end to end: a SQLite database backed up to a local remote, listed, lost, restored and compared. */
+/** The main job, end to end: a SQLite database backed up to a local remote, verified by a drill, listed, lost, restored and compared. */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
@@ -45,6 +45,7 @@ const before = fingerprint();
 say(`A sample database with ${count()} orders: ${database}`);
 
 dbstash('backup');
+dbstash('verify', '--level', 'restore');
 dbstash('list');
 
 sqlite('DELETE FROM orders WHERE id > 5; DROP TABLE customers;');
@@ -55,6 +56,6 @@ dbstash('restore', 'latest', '--replace', '--yes', database);
 const after = fingerprint();
 const files = readdirSync(remote).map((name) => `  ${join(remote, name)}  ${statSync(join(remote, name)).size} bytes`);
 say(`\nBefore the backup ${before}, after the restore ${after}, with ${count()} orders.`);
-say(`The backup and its manifest:\n${files.join('\n')}`);
+say(`The backup, its manifest, and what the drill found:\n${files.join('\n')}`);
 if (before !== after) throw new Error('the restored database is not the one that was backed up');
-say('\nBacked up, listed, restored, and proven equal.');
+say('\nBacked up, verified, listed, restored, and proven equal.');
