@@ -6,8 +6,10 @@ import {
   type Container,
   createNetwork,
   docker,
+  HARDENED,
   runContainer,
   startContainer,
+  UID,
 } from './support/containers.ts';
 import { type BuiltImages, buildImages, describeWithImages } from './support/images.ts';
 import { startReceiver } from './support/receiver.ts';
@@ -15,16 +17,6 @@ import { freePort, scratchFolder, waitFor } from './support/scratch.ts';
 
 const POSTGRES = 'docker.io/library/postgres:17';
 const PASSWORD = "p@ss'word $x";
-/** Nobody whom the image knows. */
-const UID = 4242;
-/** As little as a container can have. */
-const HARDENED = [
-  `--user=${UID}:${UID}`,
-  '--read-only',
-  '--tmpfs=/tmp',
-  '--cap-drop=ALL',
-  '--security-opt=no-new-privileges',
-];
 const EVERY_SECOND = '* * * * * *';
 const TIMEOUT = { timeout: 180_000 };
 const MiB = 2 ** 20;

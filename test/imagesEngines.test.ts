@@ -1,21 +1,13 @@
 import { chmodSync, chownSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Answer, createNetwork, runContainer, startContainer } from './support/containers.ts';
+import { type Answer, createNetwork, HARDENED, runContainer, startContainer, UID } from './support/containers.ts';
 import { type BuiltImages, buildImages, describeWithImages } from './support/images.ts';
 import { startFerret } from './support/mongo.ts';
 import { describeWith } from './support/need.ts';
 import { scratchFolder, waitFor } from './support/scratch.ts';
 
-const UID = 4242;
 const PASSWORD = 'p@ss word#$x';
-const HARDENED = [
-  `--user=${UID}:${UID}`,
-  '--read-only',
-  '--tmpfs=/tmp',
-  '--cap-drop=ALL',
-  '--security-opt=no-new-privileges',
-];
 const TIMEOUT = { timeout: 300_000 };
 type Env = Readonly<Record<string, string>>;
 

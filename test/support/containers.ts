@@ -10,6 +10,17 @@ interface ContainerEngine {
   readonly env: NodeJS.ProcessEnv;
 }
 
+/** Nobody whom an image knows. */
+export const UID = 4242;
+/** As little as a container can have. */
+export const HARDENED: readonly string[] = [
+  `--user=${UID}:${UID}`,
+  '--read-only',
+  '--tmpfs=/tmp',
+  '--cap-drop=ALL',
+  '--security-opt=no-new-privileges',
+];
+
 export interface Answer {
   readonly exitCode: number;
   readonly stdout: string;
