@@ -117,6 +117,10 @@ const verdictSchema = z.object({
 });
 export type Verdict = z.infer<typeof verdictSchema>;
 
+/** A backup as it is once its manifest is written, where it was written to. */
+export const asWritten = <M extends Pick<Manifest, 'artifact'>>(manifest: M) =>
+  ({ manifest, path: manifest.artifact, state: 'good', reason: undefined, verdict: undefined }) as const;
+
 /** Parsers of the records; undefined where the text is not one (another tool's file, or one cut short). */
 export const parseManifest = (text: string): Manifest | undefined => parseRecord(manifestSchema, text);
 export const parsePending = (text: string): Pending | undefined => parseRecord(pendingSchema, text);

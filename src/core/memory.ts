@@ -1,4 +1,4 @@
-import type { Manifest, Verdict } from './manifest.ts';
+import { asWritten, type Manifest, type Verdict } from './manifest.ts';
 import type { Outcome, Report, StoredBackup } from './report.ts';
 import type { BackupState, Facts, RemoteState, RunRecord, SeriesState, State, Totals } from './state.ts';
 
@@ -118,11 +118,8 @@ const recordOf = ({ run, outcome, startedAt, durationMs, error, warnings, backup
 
 function addRun(remote: RemoteState, backups: readonly StoredBackup[]): RemoteState {
   const here = backups.filter(({ remotes }) => remotes.includes(remote.title));
-  const added = here.map((manifest): Seen => {
-    return { manifest, path: manifest.artifact, state: 'good', reason: undefined, verdict: undefined };
-  });
   const missedRuns = here.length < backups.length ? remote.missedRuns + 1 : 0;
-  return { ...remote, missedRuns, series: groupBackups(remote.series, added) };
+  return { ...remote, missedRuns, series: groupBackups(remote.series, here.map(asWritten)) };
 }
 
 /** The backups of `added` to the series that are there, and to new ones, newest first. */

@@ -1,20 +1,17 @@
 import { createId } from '../core/backupId.ts';
 import { ConfigError, describeError, RemoteError, VerifyError } from '../core/errors.ts';
 import { isAhead } from '../core/health.ts';
-import { MANIFEST_SUFFIX, type Manifest, parseManifest } from '../core/manifest.ts';
+import { asWritten, MANIFEST_SUFFIX, type Manifest, parseManifest } from '../core/manifest.ts';
 import { findTime, listDays, type NameReading, readName } from '../core/nameTime.ts';
 import { isRecordName } from '../core/naming.ts';
 import { matchesAny } from '../core/pattern.ts';
 import type { Recognised } from '../engines/engine.ts';
-import { planDecoding } from '../pipeline/filters.ts';
-import { describeExit } from '../process/child.ts';
 import { createScratch, type Scratch } from '../process/scratch.ts';
-import type { Backup } from '../remote/catalog.ts';
 import { digestStored, type Reading, recordVerdict, type Stored } from './artifact.ts';
 import { readCatalogs } from './catalogs.ts';
 import { expectReadable, UNREADABLE } from './content.ts';
-import { pipeHead } from './head.ts';
 import { giveUp, limitOf } from './patience.ts';
+import { keepHead, type Layers, peel } from './peel.ts';
 import { exitCodeOf } from './report.ts';
 import { at, type Session } from './session.ts';
 import { findOnlySource, findSource, type Source } from './sources.ts';
@@ -116,10 +113,10 @@ async function adoptOne(
   await using scratch = await createScratch(host.config.tempDir, `adopt-${host.randomHex(4)}`);
   const { startedAt, dated } = await dateOf(session, stray);
   const draft = draftOf(session, stray, startedAt);
-  const reading = (manifest: Manifest): Reading => ({ session, scratch, backup: backupOf(stray.path, manifest) });
-  const head: Buffer[] = [];
-  const stored = await digestStored(reading(draft), keepHead(head));
-  const layers = await peel(session, scratch, Buffer.concat(head).subarray(0, PEELED_BYTES));
+  const reading = (manifest: Manifest): Reading => ({ session, scratch, backup: asWritten(manifest) });
+  const head = keepHead();
+  const stored = await digestStored(reading(draft), head.add);
+  const layers = await peel(session, scratch, head.bytes());
   const recognised = recognise(session, layers.head);
   const source = chooseSource(session, stray, recognised);
   const manifest = describe(draft, { stored, layers, recognised, source });
@@ -155,25 +152,6 @@ async function dateOf({ host, remote }: Session, { path, found }: Stray): Promis
   return { startedAt, dated: named ? 'name' : 'storage' };
 }
 
-/** bzip2 gives nothing before it has a whole block, of up to 900 kB. */
-const PEELED_BYTES = 1024 * 1024;
-
-const backupOf = (path: string, manifest: Manifest): Backup => ({
-  manifest,
-  path,
-  state: 'good',
-  reason: undefined,
-  verdict: undefined,
-});
-
-function keepHead(head: Buffer[]): (chunk: Buffer) => void {
-  let bytes = 0;
-  return (chunk) => {
-    if (bytes < PEELED_BYTES) head.push(Buffer.from(chunk));
-    bytes += chunk.length;
-  };
-}
-
 /** As much of the manifest as is known before the first byte was read. */
 function draftOf({ host, engine }: Session, { path, bytes }: Stray, startedAt: Date): Manifest {
   const id = createId(startedAt, host.randomHex(3));
@@ -200,41 +178,6 @@ function draftOf({ host, engine }: Session, { path, bytes }: Stray, startedAt: D
     version: host.version,
     target: {},
   };
-}
-
-interface Layers {
-  readonly compression: string | null;
-  readonly encryption: string | null;
-  /** Of the dump itself. */
-  readonly head: Buffer;
-}
-
-/** How each begins that `planDecoding` undoes. */
-const LAYERS: readonly { readonly magic: Buffer; readonly compression?: string; readonly encryption?: string }[] = [
-  { magic: Buffer.from('age-encryption.org/'), encryption: 'age' },
-  { magic: Buffer.from('1f8b', 'hex'), compression: 'gzip' },
-  { magic: Buffer.from('28b52ffd', 'hex'), compression: 'zstd' },
-  { magic: Buffer.from('04224d18', 'hex'), compression: 'lz4' },
-  { magic: Buffer.from('fd377a585a00', 'hex'), compression: 'xz' },
-  { magic: Buffer.from('BZh'), compression: 'bzip2' },
-];
-
-/** Takes off what is around the dump: encryption first, then compression. */
-async function peel(session: Session, scratch: Scratch, outer: Buffer): Promise<Layers> {
-  const { host } = session;
-  let layers: Layers = { compression: null, encryption: null, head: outer };
-  for (const { magic, compression = null, encryption = null } of LAYERS) {
-    if (!layers.head.subarray(0, magic.length).equals(magic) || layers.compression !== null) continue;
-    let { head } = layers;
-    for (const command of planDecoding({ compression, encryption }, host.config.identity)) {
-      const { clear, exit, stderr } = await pipeHead(session, scratch, command, head, host.signal, PEELED_BYTES);
-      if (exit.failure) throw new ConfigError(describeExit(command.file, exit, stderr));
-      if (clear.length === 0) throw new ConfigError(`${command.file} makes nothing of it: ${stderr.split('\n')[0]}`);
-      head = clear;
-    }
-    layers = { compression: layers.compression ?? compression, encryption: layers.encryption ?? encryption, head };
-  }
-  return layers;
 }
 
 function recognise({ engine }: Session, head: Buffer): Recognised {
@@ -321,5 +264,5 @@ async function commit(session: Session, scratch: Scratch, manifest: Manifest): P
     if (back?.id !== manifest.id) throw new RemoteError(`${remote.title} does not hold ${path} as it was written`);
     await remote.sync([path]);
   });
-  await recordVerdict(session, backupOf(manifest.artifact, manifest), { level: 'content', ok: true, reason: null });
+  await recordVerdict(session, asWritten(manifest), { level: 'content', ok: true, reason: null });
 }

@@ -1,5 +1,5 @@
 import { describeError, RemoteError } from '../core/errors.ts';
-import { MANIFEST_SUFFIX, type Manifest, type Pending, pendingPath } from '../core/manifest.ts';
+import { asWritten, MANIFEST_SUFFIX, type Manifest, type Pending, pendingPath } from '../core/manifest.ts';
 import { isRetentionOff, planRetention, type RetentionPlan } from '../core/retention.ts';
 import { lockSeries, readHeldBackups } from '../lock.ts';
 import { type Backup, type Catalog, type Orphan, objectsOf, storedObjects } from '../remote/catalog.ts';
@@ -120,8 +120,7 @@ export interface Preview extends Verdicts {
 
 /** What `pruneAfterBackup` would do behind a backup of that manifest. Pure. */
 export function previewPrune(session: Session, catalog: Catalog, manifest: Manifest): Preview {
-  const upcoming: Backup = { manifest, path: manifest.artifact, state: 'good', reason: undefined, verdict: undefined };
-  const backups = [upcoming, ...catalog.backups];
+  const backups: readonly Backup[] = [asWritten(manifest), ...catalog.backups];
   const obstacle = catalog.unreadable?.failure.message ?? describeChange(session.series, backups);
   const plan = planPrune(session, { ...catalog, backups });
   const isOff = obstacle !== undefined || isRetentionOff(session.host.config.retention);

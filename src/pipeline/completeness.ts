@@ -2,6 +2,7 @@ import type { Transform } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { createGunzip, createZstdDecompress } from 'node:zlib';
 import type { Marks } from '../engines/engine.ts';
+import { findCompression } from './filters.ts';
 import { createLz4Watch } from './lz4.ts';
 import { HOLD_BYTES } from './pour.ts';
 
@@ -16,23 +17,19 @@ export interface Completeness {
 const WINDOW_BYTES = HOLD_BYTES;
 
 /** A tool may compress by itself: the marks are looked for in what comes out, and the container must end well. */
-const CONTAINERS: readonly { magic: Buffer; title: string; open: (marks: Marks) => Completeness }[] = [
-  { magic: Buffer.from('1f8b', 'hex'), title: 'gzip', open: (marks) => throughDecoder(createGunzip(), 'gzip', marks) },
-  {
-    magic: Buffer.from('28b52ffd', 'hex'),
-    title: 'zstd',
-    open: (marks) => throughDecoder(createZstdDecompress(), 'zstd', marks),
-  },
-  { magic: Buffer.from('04224d18', 'hex'), title: 'lz4', open: () => createLz4Watch() },
-];
+const CONTAINERS: Readonly<Record<string, (marks: Marks) => Completeness>> = {
+  gzip: (marks) => throughDecoder(createGunzip(), 'gzip', marks),
+  zstd: (marks) => throughDecoder(createZstdDecompress(), 'zstd', marks),
+  lz4: () => createLz4Watch(),
+};
 
 /** Chooses by the dump's first bytes how to look at it. */
 export function watchCompleteness(marks: Marks): Completeness {
   let inner: Completeness | undefined;
   let held = Buffer.alloc(0);
   const open = () => {
-    const container = CONTAINERS.find(({ magic }) => held.subarray(0, magic.length).equals(magic));
-    inner = container?.open(marks) ?? watchEnds(marks);
+    const watch = CONTAINERS[findCompression(held) ?? ''];
+    inner = watch?.(marks) ?? watchEnds(marks);
     return inner.add(held);
   };
   return {

@@ -66,14 +66,38 @@ const encrypt = (recipients: readonly string[]): Command => ({
   args: ['--encrypt', ...recipients.flatMap((recipient) => ['--recipient', recipient])],
 });
 
-/** What undoes the compression of a whole artifact, by its name in the manifest; lz4 is some dump tools' own, xz and bzip2 are of adopted ones. */
-const DECODERS: ReadonlyMap<string, Command> = new Map([
-  ['gzip', { file: 'gzip', args: ['--decompress', '--stdout'] }],
-  ['zstd', { file: 'zstd', args: ['--decompress', '--stdout', '--quiet', '--long=31'] }],
-  ['lz4', { file: 'lz4', args: ['--decompress', '--stdout', '--quiet'] }],
-  ['xz', { file: 'xz', args: ['--decompress', '--stdout', '--quiet'] }],
-  ['bzip2', { file: 'bzip2', args: ['--decompress', '--stdout', '--quiet'] }],
+/** What undoes the compression of a whole artifact, and what its files begin with and are called. */
+interface Decoder {
+  readonly command: Command;
+  readonly extension: string;
+  readonly magic: Buffer;
+}
+
+const decoder = (file: string, extension: string, magic: string, more: readonly string[] = ['--quiet']): Decoder => ({
+  command: { file, args: ['--decompress', '--stdout', ...more] },
+  extension,
+  magic: Buffer.from(magic, 'hex'),
+});
+
+/** By its name in the manifest; lz4 is some dump tools' own, xz and bzip2 are of adopted ones. */
+const DECODERS: ReadonlyMap<string, Decoder> = new Map([
+  ['gzip', decoder('gzip', '.gz', '1f8b', [])],
+  ['zstd', decoder('zstd', '.zst', '28b52ffd', ['--quiet', '--long=31'])],
+  ['lz4', decoder('lz4', '.lz4', '04224d18')],
+  ['xz', decoder('xz', '.xz', 'fd377a585a00')],
+  ['bzip2', decoder('bzip2', '.bz2', '425a68')],
 ]);
+
+/** How what compressed something is called in a manifest; null where these first bytes are of none that can be undone. */
+export const findCompression = (head: Buffer): string | null =>
+  [...DECODERS].find(([, { magic }]) => startsWith(head, magic))?.[0] ?? null;
+
+const AGE_MAGIC = Buffer.from('age-encryption.org/');
+
+/** As above, of encryption. */
+export const findEncryption = (head: Buffer): string | null => (startsWith(head, AGE_MAGIC) ? 'age' : null);
+
+const startsWith = (head: Buffer, magic: Buffer): boolean => head.subarray(0, magic.length).equals(magic);
 
 type Encoded = Pick<Manifest, 'compression' | 'encryption'>;
 
@@ -82,13 +106,13 @@ type Encoded = Pick<Manifest, 'compression' | 'encryption'>;
  * with. Throws `ConfigError`, which goes on from the artifact's name, for what is not known or cannot be decrypted.
  */
 export function planDecoding({ compression, encryption }: Encoded, identity: readonly string[]): readonly Command[] {
-  const decoder = compression === null ? undefined : DECODERS.get(compression);
+  const decompress = compression === null ? undefined : DECODERS.get(compression)?.command;
   const unknown = [
-    ...(compression !== null && !decoder ? [`compressed with ${JSON.stringify(compression)}`] : []),
+    ...(compression !== null && !decompress ? [`compressed with ${JSON.stringify(compression)}`] : []),
     ...(encryption !== null && encryption !== 'age' ? [`encrypted with ${JSON.stringify(encryption)}`] : []),
   ];
   if (unknown.length > 0) throw new ConfigError(`is ${unknown.join(' and ')}, which this version cannot restore`);
-  return [...(encryption === null ? [] : [planDecryption(identity)]), ...(decoder ? [decoder] : [])];
+  return [...(encryption === null ? [] : [planDecryption(identity)]), ...(decompress ? [decompress] : [])];
 }
 
 /** Throws `ConfigError`, as above. */
@@ -108,14 +132,6 @@ export function planDecryption(identity: readonly string[]): Command {
 /** What an artifact is called without what `planDecoding` undoes. */
 export function decodedName(name: string, { compression, encryption }: Encoded): string {
   const clear = encryption === null ? name : name.replace(/\.age$/, '');
-  const extension = EXTENSIONS.get(compression ?? '');
+  const extension = DECODERS.get(compression ?? '')?.extension;
   return extension !== undefined && clear.endsWith(extension) ? clear.slice(0, -extension.length) : clear;
 }
-
-const EXTENSIONS: ReadonlyMap<string, string> = new Map([
-  ['gzip', '.gz'],
-  ['zstd', '.zst'],
-  ['lz4', '.lz4'],
-  ['xz', '.xz'],
-  ['bzip2', '.bz2'],
-]);
