@@ -63,11 +63,11 @@ for (const tool of RCLONES) {
       await using server = await startRemote(kind);
       const remote = await open(`${server.remote}/not there yet`, { tool, env: { ...server.env } });
       const ODD = ['a b.txt', 'g*[1]?.txt', 'ünï/日本.txt', '-x.txt', "it's.txt"];
-      expect([...(await remote.list(forever))]).toEqual([]);
+      expect([...(await remote.list(forever)).listing]).toEqual([]);
       expect(await remote.stat('nothing', forever)).toBeUndefined();
       for (const name of ODD) await remote.write(name, `text of ${name}`, forever);
       await remote.write('gone*.txt', 'x', forever);
-      expect([...(await remote.list(forever)).keys()].sort()).toEqual([...ODD, 'gone*.txt'].sort());
+      expect([...(await remote.list(forever)).listing.keys()].sort()).toEqual([...ODD, 'gone*.txt'].sort());
       expect(await remote.stat('a b.txt', forever)).toBe(15);
       expect(await remote.stat('ünï', forever)).toBeUndefined();
       const names = [...ODD, 'missing.txt', 'ünï/missing.txt'];
@@ -76,7 +76,7 @@ for (const tool of RCLONES) {
       expect([...(await remote.readAll(['missing.txt'], scratch.path, forever))]).toEqual([]);
       expect([...(await remote.readAll(['-x.txt'], scratch.path, forever))]).toEqual([['-x.txt', 'text of -x.txt']]);
       await remote.remove(['g*[1]?.txt', 'missing.txt', '-x.txt', 'gone'], scratch.path, forever);
-      expect([...(await remote.list(forever)).keys()].sort()).toEqual(
+      expect([...(await remote.list(forever)).listing.keys()].sort()).toEqual(
         ['a b.txt', "it's.txt", 'ünï/日本.txt', 'gone*.txt'].sort(),
       );
       await expect(remote.remove(['x\na b.txt'], scratch.path, forever)).rejects.toThrow('no name of ours');
@@ -112,7 +112,7 @@ for (const tool of RCLONES) {
         configPath,
       });
       await remote.write('a.txt', 'text', forever);
-      expect((await remote.list(forever)).get('a.txt')).toBe(4);
+      expect((await remote.list(forever)).listing.get('a.txt')).toBe(4);
       expect(s3.objects().has(`dashes-${tool}/a.txt`)).toBe(true);
     });
 

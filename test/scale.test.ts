@@ -96,6 +96,17 @@ describe('what a command costs', () => {
         expect(new Set(got).size).toBe(300);
         expect(requests.length - got.length).toBeLessThanOrEqual(10);
       }, 120_000);
+
+      it('on S3 an artifact is read without a listing of what lies beside it', async () => {
+        await using remote = await startRemote('s3');
+        await seedHours(remote, 5);
+        await using target = scratchFolder();
+        await run(['download', nameOf(3), target.path], envFor(remote, rclonePath(scratch, tool)));
+        const { requests = [] } = remote.s3 ?? {};
+        const first = requests.findIndex(({ operation, key }) => operation === 'GetObject' && key.endsWith(nameOf(3)));
+        expect(first).toBeGreaterThan(0);
+        expect(requests.filter(({ operation }) => operation.startsWith('ListObjects'))).toHaveLength(1);
+      }, 60_000);
     });
   }
 

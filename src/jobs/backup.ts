@@ -6,12 +6,14 @@ import { keepTables } from '../core/tables.ts';
 import { formatBytes } from '../core/units.ts';
 import type { DumpPlan } from '../engines/engine.ts';
 import { planEncoding } from '../pipeline/filters.ts';
+import { keepIndex } from './catalogs.ts';
 import { claimName } from './claim.ts';
 import { commitOrDiscard } from './commit.ts';
 import { prepareDump } from './dump.ts';
 import { warnOfVanished } from './guards.ts';
 import { type Facts, inspectDatabase } from './inspect.ts';
 import { warnOfOrphans } from './orphans.ts';
+import { withPatience } from './patience.ts';
 import { pruneAfterBackup } from './prune.ts';
 import type { Result, Run } from './run.ts';
 import { at, type Session } from './session.ts';
@@ -46,6 +48,8 @@ export async function backup(run: Run): Promise<Result> {
   const removed: string[] = [];
   for (const { place, catalog } of holders)
     removed.push(...(await pruneAfterBackup({ ...run, session: at(session, place) }, manifest, catalog)));
+  for (const { place, catalog } of holders)
+    await withPatience(run, place, (stop) => keepIndex({ ...session, ...place }, catalog, run.scratch.path, stop));
   // What goes to channels and hooks need not name tables.
   const { tables: _, ...told } = manifest;
   return { backups: [{ ...told, remotes: holders.map(({ place }) => place.remote.title) }], removed };

@@ -1,6 +1,8 @@
 import { describeError, RemoteError } from '../core/errors.ts';
 import { formatDuration } from '../core/units.ts';
 import type { Catalog } from '../remote/catalog.ts';
+import type { Listed } from '../remote/listings.ts';
+import { refreshIndex } from '../remote/refreshIndex.ts';
 import { giveUp, limitOf } from './patience.ts';
 import type { Place, Session } from './session.ts';
 
@@ -56,4 +58,19 @@ export async function lookAtPlaces(session: Session, signal: AbortSignal): Promi
 export function readInTime({ host, scratch }: Session, place: Place, signal: AbortSignal): Promise<Catalog> {
   const limit = { ...limitOf(host), signal, measure: () => scratch.size() };
   return giveUp(place.remote.title, limit, (stop) => place.readCatalog(stop));
+}
+
+/** Lets later readings of a long catalog be short. What fails costs them time, and is only told. `folder` is a private one. */
+export async function keepIndex(
+  { host, remote }: Pick<Session, 'host' | 'remote'>,
+  listed: Listed,
+  folder: string,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    const count = await refreshIndex(remote, listed, folder, signal);
+    if (count > 0) host.logger.info(`wrote the index of ${count} records to ${remote.title}`);
+  } catch (error) {
+    host.logger.warn(`the index of ${remote.title}, which only saves time, was not written: ${describeError(error)}`);
+  }
 }

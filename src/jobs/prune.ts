@@ -3,8 +3,9 @@ import { asWritten, MANIFEST_SUFFIX, type Manifest, type Pending, pendingPath } 
 import { isRetentionOff, planRetention, type RetentionPlan } from '../core/retention.ts';
 import { lockSeries, readHeldBackups } from '../lock.ts';
 import { type Backup, type Catalog, type Orphan, objectsOf, storedObjects } from '../remote/catalog.ts';
-import { readCatalogs, readInTime } from './catalogs.ts';
+import { keepIndex, readCatalogs, readInTime } from './catalogs.ts';
 import { findDead, removeLeft, sweepOrphans } from './orphans.ts';
+import { giveUp, limitOf } from './patience.ts';
 import type { Run } from './run.ts';
 import type { Place, Session } from './session.ts';
 import { ownsBackup } from './sources.ts';
@@ -90,9 +91,11 @@ export async function prune(
     const stop = AbortSignal.any([signal, lost.signal]);
     const catalog = await readInTime(session, session, stop);
     const plan = planAll(session, catalog);
-    if (isDryRun || isIdle(plan)) return { ...plan, removed: [] };
+    if (isDryRun) return { ...plan, removed: [] };
     const removed = await removeBackups(session, catalog, plan, stop);
     const swept = await sweepOrphans(session, catalog, stop);
+    const limit = { ...limitOf(session.host), signal: stop, measure: () => session.scratch.size() };
+    await giveUp(session.remote.title, limit, (soon) => keepIndex(session, catalog, session.scratch.path, soon));
     return { ...plan, sweep: swept, removed: [...removed, ...swept] };
   } finally {
     await lease?.release();

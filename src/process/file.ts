@@ -1,5 +1,5 @@
-import { mkdir, open } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { mkdir, mkdtemp, open, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 
 /** Waits until a file, or the names in a folder, are on the disk. */
 export async function syncFile(path: string): Promise<void> {
@@ -25,4 +25,12 @@ export async function makeFolders(path: string): Promise<void> {
       if (!(again instanceof Error && 'code' in again && again.code === 'EEXIST')) throw again;
     });
   }
+}
+
+/** A private folder below `parent`. */
+export async function makeFolderIn(parent: string): Promise<AsyncDisposable & { readonly path: string }> {
+  // Who was frozen for long may find its folder swept, and still has to clean up on the remote.
+  await mkdir(parent, { recursive: true, mode: 0o700 });
+  const path = await mkdtemp(join(parent, 'rclone-'));
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
 }

@@ -11,8 +11,9 @@ import {
   VERDICT_SUFFIX,
   type Verdict,
 } from '../core/manifest.ts';
-import type { Listing } from './listings.ts';
+import type { Listed, Listing } from './listings.ts';
 import type { Take } from './reading.ts';
+import { INDEX_PATH } from './recordIndex.ts';
 import type { Remote } from './remote.ts';
 
 /** `missing`: the artifact is not there. `damaged`: its size, or what a look at its content found, is not the manifest's. */
@@ -41,13 +42,12 @@ export interface Orphan {
   readonly isCommitted: boolean;
 }
 
-export interface Catalog {
+export interface Catalog extends Listed {
   /** Newest first. */
   readonly backups: readonly Backup[];
   readonly orphans: readonly Orphan[];
   /** Not ours, or not provably: shown, never touched. */
   readonly foreign: readonly string[];
-  readonly listing: Listing;
   /** Records that are there and could not be read, and why: nothing may be concluded from what is missing for it. */
   readonly unreadable: { readonly paths: readonly string[]; readonly failure: RemoteError } | undefined;
 }
@@ -69,14 +69,15 @@ export async function readCatalog(
   signal: AbortSignal,
   known: Texts = new Map(),
 ): Promise<Catalog> {
-  const listing = await remote.list(signal);
+  const listed = await remote.list(signal);
+  const { listing } = listed;
   const records = createRecordsFound(listing, cache);
   for (const [path, text] of known) if (listing.has(path)) records.take(path, text, true);
   const isWanted = ([path, bytes]: [string, number]) =>
     isRecord(path, bytes) && !known.has(path) && !cache.has(cacheKey(path, listing));
   const paths = [...listing].filter(isWanted).map(([path]) => path);
   const read = new Set<string>();
-  const failure = await remote.readEach({ paths, listing }, folder, signal, (path, text, isSure) => {
+  const failure = await remote.readEach({ paths, listed }, folder, signal, (path, text, isSure) => {
     const isTaken = records.take(path, text, isSure);
     if (isTaken) read.add(path);
     return isTaken;
@@ -84,7 +85,7 @@ export async function readCatalog(
   if (failure && read.size === 0 && paths.length > 0 && cache.size === 0) throw failure;
   forgetGone(cache, listing);
   const unreadable = failure && { paths: paths.filter((path) => !read.has(path)), failure };
-  return { ...buildCatalog(listing, records, cache, known), unreadable };
+  return { ...buildCatalog(listed, records, cache, known), unreadable };
 }
 
 /** What was read of the records. Manifests are in the cache. */
@@ -133,7 +134,7 @@ function forgetGone(cache: ManifestCache, listing: Listing): void {
 /** Larger, or with a line break in its name, it is a stranger's: records are small, and their names ours. */
 const MAX_RECORD_BYTES = 16 * 1024 * 1024;
 
-const isRecord = (path: string, bytes: number): boolean =>
+export const isRecord = (path: string, bytes: number): boolean =>
   bytes <= MAX_RECORD_BYTES &&
   !/[\r\n]/.test(path) &&
   [MANIFEST_SUFFIX, PENDING_SUFFIX, VERDICT_SUFFIX].some((suffix) => path.endsWith(suffix));
@@ -141,7 +142,7 @@ const isRecord = (path: string, bytes: number): boolean =>
 const cacheKey = (path: string, listing: Listing): string => `${path}\n${listing.get(path)}`;
 
 function buildCatalog(
-  listing: Listing,
+  { listing, times }: Listed,
   { pending, verdicts }: RecordsFound,
   cache: ManifestCache,
   known: Texts,
@@ -168,8 +169,10 @@ function buildCatalog(
   return {
     backups: backups.sort(byNewest),
     orphans,
-    foreign: [...listing.keys()].filter((path) => !claimed.has(path)),
+    // Also one of a remote that is a folder of this one.
+    foreign: [...listing.keys()].filter((path) => !claimed.has(path) && baseName(path) !== INDEX_PATH),
     listing,
+    times,
   };
 }
 

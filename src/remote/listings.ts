@@ -6,10 +6,16 @@ import { ask, parse, placeOf, type Site, titleOf } from './site.ts';
 /** Every object under a remote: path relative to it -> bytes. */
 export type Listing = ReadonlyMap<string, number>;
 
+/** A listing, and when each object was stored, by the storage's own clock, in ms since 1970; empty where that is not told. */
+export interface Listed {
+  readonly listing: Listing;
+  readonly times: ReadonlyMap<string, number>;
+}
+
 /** What there is. */
 export interface Listings {
   /** Everything. A remote that does not exist yet is empty; a listing cut short is an error. */
-  list(signal: AbortSignal): Promise<Listing>;
+  list(signal: AbortSignal): Promise<Listed>;
   /** What there is below a folder. */
   listFolder(path: string, signal: AbortSignal): Promise<Listing>;
   /** Bytes of an object, undefined if it is not there. */
@@ -20,27 +26,43 @@ export interface Listings {
   modifiedAt(path: string, signal: AbortSignal): Promise<Date | undefined>;
 }
 
-const entrySchema = z.object({ Path: z.string(), Size: z.number(), IsDir: z.boolean() });
+const entrySchema = z.object({
+  Path: z.string(),
+  Size: z.number(),
+  IsDir: z.boolean(),
+  ModTime: z.string().optional(),
+});
 const timedSchema = z.object({ ModTime: z.string() });
 const listingSchema = z.array(entrySchema);
 
 export const createListings = (site: Site): Listings => ({
   list: (signal) => list(site, '', signal),
-  listFolder: (path, signal) => list(site, path, signal),
+  listFolder: async (path, signal) => (await list(site, path, signal)).listing,
   stat: (path, signal) => stat(site, path, signal),
   storedAt: (path, signal) => storedAt(site, path, signal),
   modifiedAt: (path, signal) => readTime(site, path, [], signal),
 });
 
-async function list(site: Site, folder: string, signal: AbortSignal): Promise<Listing> {
+/** Storages that tell the time in a listing for nothing; asked without `--use-server-modtime`, S3 tells it object by object. */
+const DATED = new Set(['s3', 'alias', 'crypt']);
+const isDated = ({ backend: { types } }: Site): boolean =>
+  types.includes('s3') && types.every((type) => DATED.has(type));
+
+async function list(site: Site, folder: string, signal: AbortSignal): Promise<Listed> {
+  const time = isDated(site) ? '--use-server-modtime' : '--no-modtime';
   // A volume's own folder, which only root may read, must not fail the listing of everybody else.
-  const flags = ['--recursive', '--files-only', '--no-modtime', '--no-mimetype', '--exclude=/lost+found/**'];
+  const flags = ['--recursive', '--files-only', time, '--no-mimetype', '--exclude=/lost+found/**'];
   const output = await site.rclone.run({ verb: ['lsjson'], flags, paths: [placeOf(site, folder)] }, signal);
-  if (isMissing(output.exit)) return new Map();
+  if (isMissing(output.exit)) return { listing: new Map(), times: new Map() };
   const title = titleOf(site, folder);
   if (!hasSucceeded(output.exit)) throw rcloneError(`lsjson ${title}`, output.exit, output.stderr);
   const entries = parse(listingSchema, output.stdout, `the listing of ${title}`);
-  return new Map(entries.map((entry) => [folder === '' ? entry.Path : `${folder}/${entry.Path}`, entry.Size]));
+  const pathOf = ({ Path }: (typeof entries)[number]) => (folder === '' ? Path : `${folder}/${Path}`);
+  const dated = isDated(site) ? entries : [];
+  return {
+    listing: new Map(entries.map((entry) => [pathOf(entry), entry.Size])),
+    times: new Map(dated.map((entry) => [pathOf(entry), Date.parse(entry.ModTime ?? '')])),
+  };
 }
 
 async function stat(site: Site, path: string, signal: AbortSignal): Promise<number | undefined> {

@@ -1,16 +1,18 @@
 import { createReadStream } from 'node:fs';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { RemoteError } from '../core/errors.ts';
 import { hasSucceeded } from '../process/child.ts';
-import type { Listing } from './listings.ts';
+import { makeFolderIn } from '../process/file.ts';
+import type { Listed, Listing } from './listings.ts';
 import { rcloneError } from './rclone.ts';
+import { readIndex } from './recordIndex.ts';
 import type { Site } from './site.ts';
 
-/** Small objects to be read. `listing` is the whole remote, as it was listed a moment ago. */
+/** Small objects to be read. `listed` is the whole remote, as it was listed a moment ago. */
 export interface Wanted {
   readonly paths: readonly string[];
-  readonly listing?: Listing;
+  readonly listed?: Listed;
 }
 
 /**
@@ -29,7 +31,7 @@ export async function readEach(
 ): Promise<RemoteError | undefined> {
   if (wanted.paths.length === 0) return undefined;
   // A folder of its own: what an earlier call left must not pass for an object that is gone meanwhile.
-  await using own = await makeFolder(folder);
+  await using own = await makeFolderIn(folder);
   const taken = new Set<string>();
   const isTaken: Take = (path, text, isSure) => {
     const isHere = take(path, text, isSure);
@@ -37,8 +39,28 @@ export async function readEach(
     return isHere;
   };
   if (isNear(site)) await readPrinted(site, wanted, own.path, signal, isTaken);
+  else if (wanted.paths.length >= MIN_INDEXED) await takeIndexed(site, wanted, own.path, signal, isTaken);
   const paths = wanted.paths.filter((path) => !taken.has(path));
   return paths.length === 0 ? undefined : await readCopies(site, { ...wanted, paths }, own.path, signal, take);
+}
+
+/** Fewer are read as soon without the index, and are no reason to write it anew. */
+export const MIN_INDEXED = 256;
+
+/** An index that cannot be read costs time, no more. */
+async function takeIndexed(
+  site: Site,
+  { paths, listed }: Wanted,
+  folder: string,
+  signal: AbortSignal,
+  take: Take,
+): Promise<void> {
+  if (!listed) return;
+  const index = await readIndex(site, listed, folder, signal).catch(() => undefined);
+  for (const path of paths) {
+    const entry = index?.entries.get(path);
+    if (entry) take(path, entry.text, true);
+  }
 }
 
 /** Storages that answer so soon that rclone may read one object after the other, for which it needs no local files. */
@@ -52,12 +74,12 @@ const MAX_SHARES = 4;
 /** Reads all in few streams, in which nothing but their sizes, as listed, parts one from the next. */
 async function readPrinted(
   site: Site,
-  { paths, listing }: Wanted,
+  { paths, listed }: Wanted,
   folder: string,
   signal: AbortSignal,
   take: Take,
 ): Promise<void> {
-  if (!listing) return;
+  if (!listed) return;
   const sorted = [...paths].sort(asRclonePrints);
   const share = Math.max(MIN_SHARE, Math.ceil(sorted.length / MAX_SHARES));
   const shares = Array.from({ length: Math.ceil(sorted.length / share) }, (_, index) =>
@@ -69,7 +91,7 @@ async function readPrinted(
     const flags = ['--files-from-raw', list, ...FLAGS, '--no-traverse'];
     await site.rclone.run({ verb: ['cat'], flags, paths: [site.location.path], output }, signal);
     // However that ended, and whatever there is of it: what is not whole is not taken.
-    await part(output, names, listing, take).catch(() => {});
+    await part(output, names, listed.listing, take).catch(() => {});
   };
   await Promise.all(shares.map(readShare));
 }
@@ -115,12 +137,12 @@ const AT_ONCE = 64;
 /** Reads by way of local files of the same names. Only what was asked for by its name and is not there is gone. */
 async function readCopies(
   site: Site,
-  { paths, listing }: Wanted,
+  { paths, listed }: Wanted,
   folder: string,
   signal: AbortSignal,
   take: Take,
 ): Promise<RemoteError | undefined> {
-  const isMost = listing !== undefined && paths.length >= MANY && paths.length * LISTED_AS_SOON > listing.size;
+  const isMost = listed !== undefined && paths.length >= MANY && paths.length * LISTED_AS_SOON > listed.listing.size;
   const ways = isMost ? ['--fast-list', '--no-traverse'] : ['--no-traverse'];
   let left = paths;
   let failure: RemoteError | undefined;
@@ -163,12 +185,4 @@ async function takeFiles(paths: readonly string[], folder: string, take: Take): 
     }
   }
   return left;
-}
-
-/** A private folder below `parent`. */
-export async function makeFolder(parent: string): Promise<AsyncDisposable & { readonly path: string }> {
-  // Who was frozen for long may find its folder swept, and still has to clean up on the remote.
-  await mkdir(parent, { recursive: true, mode: 0o700 });
-  const path = await mkdtemp(join(parent, 'rclone-'));
-  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
 }

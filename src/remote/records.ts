@@ -1,7 +1,8 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { RemoteError } from '../core/errors.ts';
-import { makeFolder, readEach, type Take, type Wanted } from './reading.ts';
+import { makeFolderIn } from '../process/file.ts';
+import { readEach, type Take, type Wanted } from './reading.ts';
 import { ask, checksumFlags, type Site } from './site.ts';
 
 /** Small objects, many at a time. */
@@ -39,7 +40,7 @@ async function remove(site: Site, paths: readonly string[], folder: string, sign
   if (paths.length === 0) return;
   const broken = paths.find((path) => /[\r\n]/.test(path));
   if (broken !== undefined) throw new RemoteError(`${JSON.stringify(broken)} is no name of ours: it is not removed`);
-  await using own = await makeFolder(folder);
+  await using own = await makeFolderIn(folder);
   const names = join(own.path, 'names');
   await writeFile(names, paths.join('\n'), { mode: 0o600 });
   await removeNamed(site, names, REMOVE_ATTEMPTS, signal);

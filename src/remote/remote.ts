@@ -4,13 +4,14 @@ import type { Backend } from './backend.ts';
 import { createListings, type Listings } from './listings.ts';
 import type { Location } from './location.ts';
 import type { Rclone } from './rclone.ts';
+import { createIndexFile, type IndexFile } from './recordIndex.ts';
 import { createRecords, type Records } from './records.ts';
 import { placeOf } from './site.ts';
 import { createTransfers, type Transfers } from './transfers.ts';
 import { createUnfinished, type Unfinished } from './unfinished.ts';
 
 /** Where backups lie. Paths are relative to it. All methods throw `RemoteError`. */
-export interface Remote extends Listings, Records, Transfers, Unfinished {
+export interface Remote extends Listings, Records, IndexFile, Transfers, Unfinished {
   /** For people; holds no secret. */
   readonly title: string;
   readonly backend: Backend;
@@ -28,6 +29,7 @@ export function createRemote(rclone: Rclone, location: Location, backend: Backen
     backend,
     ...listings,
     ...createRecords(site),
+    ...createIndexFile(site),
     ...createTransfers(site, listings),
     ...createUnfinished(site, listings),
 

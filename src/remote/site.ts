@@ -49,3 +49,6 @@ export function parse<T>(schema: z.ZodType<T>, text: string, what: string): T {
     throw new RemoteError(`${what} does not parse: it may have been cut short`, { cause: error });
   }
 }
+
+/** Without it `cat` of one object lists all that lies beside it (seen with rclone 1.60 and 1.75). */
+export const ONE_OBJECT = '--no-traverse';

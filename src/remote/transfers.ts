@@ -4,7 +4,7 @@ import { PARTIAL_SUFFIX } from '../core/manifest.ts';
 import { type Child, hasSucceeded } from '../process/child.ts';
 import type { Listings } from './listings.ts';
 import { parseLogLine, rcloneError } from './rclone.ts';
-import { checksumFlags, placeOf, type Site, titleOf } from './site.ts';
+import { checksumFlags, ONE_OBJECT, placeOf, type Site, titleOf } from './site.ts';
 
 /** `bytes` is what was sent or has come until now. */
 type OnProgress = (bytes: number) => void;
@@ -39,7 +39,7 @@ export const createTransfers = (site: Site, { stat }: Pick<Listings, 'stat'>): T
   publish: (path, signal, onMove) => publish(site, stat, path, signal, onMove),
   uploadFolder: (from, path, onProgress, signal) => copy(site, from, placeOf(site, path), onProgress, signal),
   downloadFolder: (path, to, onProgress, signal) => copy(site, placeOf(site, path), to, onProgress, signal),
-  open: (path) => site.rclone.start({ verb: ['cat'], paths: [placeOf(site, path)] }),
+  open: (path) => site.rclone.start({ verb: ['cat'], flags: [ONE_OBJECT], paths: [placeOf(site, path)] }),
 });
 
 const uploadPath = ({ backend }: Site, path: string): string => (backend.isAtomic ? path : path + PARTIAL_SUFFIX);

@@ -40,7 +40,12 @@ export function createMemoryRemote(storage: Storage, options: MemoryRemoteOption
   const remote: Remote = {
     title,
     backend: { types: ['memory'], isAtomic, canStream: true, parts: undefined },
-    list: (signal) => act('list', '', signal, () => new Map([...storage].map(([path, body]) => [path, body.length]))),
+    list: (signal) =>
+      act('list', '', signal, () => {
+        return { listing: new Map([...storage].map(([path, body]) => [path, body.length])), times: new Map() };
+      }),
+    readIndex: unused,
+    writeIndex: unused,
     listFolder: unused,
     stat: (path, signal) => act('stat', path, signal, () => storage.get(path)?.length),
     storedAt: async () => undefined,

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { type S3Server, startS3 } from './s3.ts';
 import { scratchFolder } from './scratch.ts';
@@ -21,7 +21,8 @@ export interface TestRemote extends AsyncDisposable {
   /** By path, relative to `remote`. */
   list(): Promise<Map<string, RemoteFile>>;
   read(path: string): Promise<Buffer>;
-  write(path: string, body: Buffer | string): Promise<void>;
+  /** As if it had been stored at `modified`, where that is given. */
+  write(path: string, body: Buffer | string, modified?: Date): Promise<void>;
   remove(path: string): Promise<void>;
   /** The server behind kind `s3`, to make it fail. */
   readonly s3?: S3Server;
@@ -89,7 +90,7 @@ async function startS3Remote(): Promise<TestRemote> {
     env: s3.rcloneEnv('s3'),
     list,
     read,
-    write: async (path, body) => s3.put(prefix + path, body),
+    write: async (path, body, modified) => s3.put(prefix + path, body, modified),
     remove: async (path) => s3.delete(prefix + path),
     s3,
     stop: s3.stop,
@@ -107,9 +108,11 @@ function folderFiles(folder: string): Pick<TestRemote, 'list' | 'read' | 'write'
       return new Map(paths.sort().map((path) => [relative(folder, path), describeFile(path)]));
     },
     read: async (path) => readFileSync(join(folder, path)),
-    write: async (path, body) => {
-      mkdirSync(dirname(join(folder, path)), { recursive: true });
-      writeFileSync(join(folder, path), body);
+    write: async (path, body, modified) => {
+      const file = join(folder, path);
+      mkdirSync(dirname(file), { recursive: true });
+      writeFileSync(file, body);
+      if (modified) utimesSync(file, modified, modified);
     },
     remove: async (path) => rmSync(join(folder, path)),
   };

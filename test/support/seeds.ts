@@ -21,6 +21,8 @@ interface Seed {
   readonly serverId?: string | null;
   readonly database?: string;
   readonly body?: string;
+  /** By the remote's clock; else now. */
+  readonly storedAt?: Date;
 }
 
 let count = 0;
@@ -61,8 +63,8 @@ export async function seedBackup(remote: TestRemote, seed: Seed): Promise<Manife
     version: '0.1.0',
     target: {},
   };
-  await remote.write(artifact, body);
-  await remote.write(artifact + MANIFEST_SUFFIX, JSON.stringify(manifest));
+  await remote.write(artifact, body, seed.storedAt);
+  await remote.write(artifact + MANIFEST_SUFFIX, JSON.stringify(manifest), seed.storedAt);
   return manifest;
 }
 
