@@ -76,7 +76,7 @@ async function compete(
   contestants: readonly Contestant[],
   base: string,
 ): Promise<string> {
-  const results = new Map<string, Measurement[]>(names.map(({ name }) => [name, []]));
+  const results = new Map<string, Measurement[]>(contestants.map(({ name }) => [name, []]));
   const temporary = `${folder}/tmp-catalog`;
   for (let round = 1; round <= rounds; round++) {
     for (const { name, script, env: own } of contestants) {
