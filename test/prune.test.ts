@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { MANIFEST_SUFFIX } from '../src/core/manifest.ts';
+import { MANIFEST_SUFFIX, VERDICT_SUFFIX } from '../src/core/manifest.ts';
 import { findOtherServer } from '../src/jobs/prune.ts';
 import { backupEnv, fakePath, listBackups } from './support/backups.ts';
 import { type DbstashRun, runDbstash } from './support/dbstash.ts';
@@ -105,6 +105,29 @@ describe('retention', () => {
     const [fresh, ...old] = await listBackups(envFor(remote));
     expect(old.map(({ artifact }) => artifact)).toEqual(['app-31.sql', 'app-32.sql']);
     expect(fresh).toMatchObject({ state: 'good' });
+  });
+
+  it.each([
+    ['F10: the newest that a drill restored stays while newer ones fail theirs', ['', 'failed', '', 'drilled'], [1, 4]],
+    ['one whose drill has failed since is not taken for it', ['failed', 'both', 'drilled', 'drilled'], [1, 3]],
+    ['it goes once a newer one could be restored', ['drilled', 'failed', 'drilled', ''], [1]],
+    ['drills that failed alone save nothing', ['failed', 'failed', '', ''], [1]],
+  ])('%s', async (_, drills, kept) => {
+    await using remote = await startRemote('local');
+    const at = daysAgo(1).toISOString();
+    for (const [index, outcome] of drills.entries()) {
+      const artifact = `app-${index + 1}.sql`;
+      const { id } = await seedBackup(remote, { artifact, startedAt: daysAgo(index + 1) });
+      const drill = { tables: 1, rows: 1, durationMs: 1, at };
+      const verdict = {
+        ...{ dbstash: 1, id, at, level: 'restore', ok: true, reason: null },
+        ...(['drilled', 'both'].includes(outcome) && { drill }),
+        ...(['failed', 'both'].includes(outcome) && { failedDrill: { at, reason: 'no room' } }),
+      };
+      if (outcome !== '') await remote.write(artifact + VERDICT_SUFFIX, JSON.stringify(verdict));
+    }
+    await run(['prune'], envFor(remote, { RETENTION_KEEP_LAST: '1' }));
+    expect((await artifactsOn(remote)).sort()).toEqual(named(kept));
   });
 
   it('F10: orphans, partials, empty files and what has lost its artifact are not counted as kept', async () => {

@@ -34,12 +34,25 @@ function planPrune(session: Session, catalog: Catalog): Verdicts {
   };
   const { retention } = session.host.config;
   const counted = good.filter((backup) => findObstacle(backup) === undefined);
-  const { keep, remove } = planRetention(counted, retention, session.host.clock.now());
+  const plan = planRetention(counted, retention, session.host.clock.now());
+  const { keep, remove } = spareProven(plan, counted);
   const spared = good.flatMap((backup) => {
     const reason = findObstacle(backup);
     return reason === undefined ? [] : [{ backup, reasons: [reason] }];
   });
   return { keep: [...keep, ...spared], remove };
+}
+
+/** While newer ones fail their drills, the newest that did not may be the last that can be restored. `counted` is newest first. */
+function spareProven({ keep, remove }: Verdicts, counted: readonly DatedBackup[]): Verdicts {
+  const drilled = counted.filter(({ verdict }) => verdict?.drill ?? verdict?.failedDrill);
+  const proven = drilled.find(({ verdict }) => !verdict?.failedDrill);
+  if (drilled[0] === proven || !remove.some(({ backup }) => backup.id === proven?.id)) return { keep, remove };
+  const reasons = ['the newest one that a drill restored: newer ones failed theirs'];
+  return {
+    keep: [...keep, { backup: proven!, reasons }],
+    remove: remove.filter(({ backup }) => backup.id !== proven?.id),
+  };
 }
 
 /** What the `prune` command did, or would do. */
