@@ -186,6 +186,22 @@ describeWith(TOOLS, 'several databases of one server', () => {
     },
   );
 
+  it(
+    'are pruned where that can be done, with the exit code of a remote that failed where another cannot be listed',
+    TIMEOUT,
+    async () => {
+      await using remote = await startRemote('local');
+      const env = envOf(remote, { DB_NAME: 'shop,audit', BACKUP_NAME_TEMPLATE: '{db}-{uuid}' });
+      for (let run = 0; run < 2; run++) expect(await backUp(env)).toMatchObject({ exitCode: 0 });
+      const gone = `${scratch.path}/no-folder`;
+      writeFileSync(gone, '');
+      const prune = await runDbstash(['prune', '--json'], { ...env, RCLONE_REMOTE_2: gone, RETENTION_MAX_FILES: '1' });
+      expect(prune, prune.stderr).toMatchObject({ exitCode: 3 });
+      expect(JSON.parse(prune.stdout).removed).toHaveLength(3);
+      expect(prune.stderr).toContain(`${gone} is left out: `);
+    },
+  );
+
   it('go back each into its own, by the name of an artifact too', TIMEOUT, async () => {
     await using remote = await startRemote('local');
     const env = envOf(remote, { DB_NAME: 'shop,audit' });

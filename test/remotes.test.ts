@@ -127,6 +127,18 @@ describe('several remotes', () => {
     const prune = await runDbstash(['prune'], { ...stage.env, RETENTION_MAX_FILES: '1' });
     expect(prune, prune.stderr).toMatchObject({ exitCode: 0 });
     expect((await listBackups(stage.env)).length).toBe(2);
+    await makeBackup(alone);
+    await stage.s3.stop();
+    const quick = { RCLONE_EXTRA_ARGS: '--low-level-retries=1 --retries=1', RETENTION_MAX_FILES: '1' };
+    const half = await runDbstash(['prune', '--json'], { ...stage.env, ...quick });
+    expect(half, half.stderr).toMatchObject({ exitCode: 3 });
+    expect(JSON.parse(half.stdout).removed).toHaveLength(1);
+    const broken = { ...alone, RCLONE_REMOTE_2: 'nothing-of-this-name:x' };
+    for (const command of ['prune', 'list']) {
+      const left = await runDbstash([command], { ...broken, ...quick });
+      expect(left, left.stderr).toMatchObject({ exitCode: 3 });
+      expect(left.stderr).toMatch(/nothing-of-this-name:x is left out: /);
+    }
   });
 
   it('restore from the next one that has the backup, whole', TIMEOUT, async () => {

@@ -1,5 +1,5 @@
 import { EXIT } from '../core/errors.ts';
-import { readCatalogs } from '../jobs/catalogs.ts';
+import { isLeftOut, readCatalogs } from '../jobs/catalogs.ts';
 import { formatCatalog, listCatalog } from '../jobs/list.ts';
 import { at, type Session } from '../jobs/session.ts';
 import { type Call, toJson } from './call.ts';
@@ -17,5 +17,5 @@ export async function runList(session: Session, { edge, options }: Call): Promis
     });
     edge.print(texts.join('\n'));
   }
-  return found.length < session.places.length + session.broken.length ? EXIT.remote : EXIT.ok;
+  return isLeftOut(session, found) ? EXIT.remote : EXIT.ok;
 }

@@ -11,13 +11,14 @@ export async function runPrune(session: Session, { edge, options }: Call): Promi
   const isDryRun = session.host.config.dryRun;
   const parts: Pruned[] = [];
   const failures: unknown[] = [];
-  for (const { place, series, found } of await listPrunable(session, session.host.signal)) {
+  const { prunable, isComplete } = await listPrunable(session, session.host.signal);
+  for (const { place, series, found } of prunable) {
     const pruning = prune(forSeries(at(session, place), series), isDryRun, session.host.signal, found);
     await pruning.then((part) => parts.push(part)).catch((error: unknown) => failures.push(error));
   }
   if (parts.length === 0 && failures.length > 0) throw failures[0];
   for (const failure of failures) session.host.logger.error(describeError(failure));
-  const code = failures.length === 0 ? EXIT.ok : exitCodeOf(failures[0]);
+  const code = failures.length > 0 ? exitCodeOf(failures[0]) : isComplete ? EXIT.ok : EXIT.remote;
   const keep = parts.flatMap((part) => part.keep);
   const remove = parts.flatMap((part) => part.remove);
   const sweep = parts.flatMap((part) => part.sweep);

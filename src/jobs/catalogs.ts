@@ -18,6 +18,10 @@ export interface Unlisted {
   readonly failure: unknown;
 }
 
+/** Whether there are remotes that are not among `found`: what is said of the others is not said of all. */
+export const isLeftOut = ({ places, broken }: Session, found: readonly unknown[]): boolean =>
+  found.length < places.length + broken.length;
+
 const OTHERS_MS = 60_000;
 
 /** What lies on each remote; one that cannot be listed is warned about. Throws where none can. */

@@ -3,7 +3,7 @@ import { asWritten, MANIFEST_SUFFIX, type Manifest, type Pending, pendingPath } 
 import { isRetentionOff, planRetention, type RetentionPlan } from '../core/retention.ts';
 import { lockSeries, readHeldBackups } from '../lock.ts';
 import { type Backup, type Catalog, type Orphan, objectsOf, storedObjects } from '../remote/catalog.ts';
-import { keepIndex, readCatalogs, readInTime } from './catalogs.ts';
+import { isLeftOut, keepIndex, readCatalogs, readInTime } from './catalogs.ts';
 import { findDead, removeLeft, sweepOrphans } from './orphans.ts';
 import { giveUp, limitOf } from './patience.ts';
 import type { Run } from './run.ts';
@@ -71,16 +71,22 @@ interface Prunable {
 }
 
 /** Each series of the configuration on each remote: that of the one database, or all that are there. */
-export async function listPrunable(session: Session, signal: AbortSignal): Promise<readonly Prunable[]> {
+export async function listPrunable(
+  session: Session,
+  signal: AbortSignal,
+): Promise<{ readonly prunable: readonly Prunable[]; readonly isComplete: boolean }> {
   const { config } = session.host;
-  if (config.selection.kind === 'one')
-    return session.places.map((place) => ({ place, series: session.series, found: undefined }));
+  if (config.selection.kind === 'one') {
+    const prunable = session.places.map((place) => ({ place, series: session.series, found: undefined }));
+    return { prunable, isComplete: !isLeftOut(session, prunable) };
+  }
   const found = await readCatalogs(session, signal);
-  return found.flatMap(({ place, catalog }) => {
+  const prunable = found.flatMap(({ place, catalog }) => {
     const groups = Map.groupBy(catalog.backups, ({ manifest }) => manifest.series);
     const ours = [...groups].filter(([, backups]) => backups.some(({ manifest }) => ownsBackup(config, manifest)));
     return ours.map(([series, backups]) => ({ place, series, found: { ...catalog, backups } }));
   });
+  return { prunable, isComplete: !isLeftOut(session, found) };
 }
 
 /**

@@ -4,7 +4,7 @@ import { holdBackup } from '../lock.ts';
 import { createScratch } from '../process/scratch.ts';
 import type { Backup, Catalog } from '../remote/catalog.ts';
 import { type Reading, recordVerdict } from './artifact.ts';
-import { readCatalogs } from './catalogs.ts';
+import { isLeftOut, readCatalogs } from './catalogs.ts';
 import { FUTURE_MS } from './choose.ts';
 import { expectReadable, UNREADABLE } from './content.ts';
 import { canDrill, drill } from './drill.ts';
@@ -74,7 +74,7 @@ export async function verify(
     codes.push(exitCode);
     host.logger.error(fault);
   };
-  if (found.length < session.places.length + session.broken.length) {
+  if (isLeftOut(session, found)) {
     faults.push('a remote was left out');
     codes.push(EXIT.remote);
   }
