@@ -130,6 +130,21 @@ describe('retention', () => {
     expect((await artifactsOn(remote)).sort()).toEqual(named(kept));
   });
 
+  it('F24: of a series with two servers the command removes nothing, as its dry run says, what dead runs left neither', async () => {
+    await using remote = await startRemote('local');
+    for (const day of [1, 2, 3])
+      await seedBackup(remote, { artifact: `app-${day}.sql`, startedAt: daysAgo(day), serverId: `server-${day % 2}` });
+    await seedPending(remote, { artifact: 'left.sql', refreshedAt: daysAgo(3) });
+    await remote.write('left.sql', 'half of it');
+    const before = [...(await remote.list()).keys()];
+    for (const flags of [['--dry-run'], []]) {
+      const done = await run(['prune', '--json', ...flags], envFor(remote, { RETENTION_KEEP_LAST: '1' }));
+      expect(JSON.parse(done.stdout)).toMatchObject({ remove: [], sweep: [], removed: [] });
+      expect(warningsOf(done)).toContain('nothing is pruned');
+    }
+    expect([...(await remote.list()).keys()]).toEqual(before);
+  });
+
   it('F10: orphans, partials, empty files and what has lost its artifact are not counted as kept', async () => {
     await using remote = await startRemote('local');
     await seedDays(remote, [4, 5, 6]);

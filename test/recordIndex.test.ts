@@ -7,7 +7,7 @@ import { describeWith } from './support/need.ts';
 import { RCLONES } from './support/rclone.ts';
 import { type RemoteKind, startRemote, type TestRemote } from './support/remotes.ts';
 import { type Scratch, scratchFolder } from './support/scratch.ts';
-import { createSqlite, daysAgo, hoursAgo, rclonePath, seedBackup } from './support/seeds.ts';
+import { createSqlite, daysAgo, hoursAgo, rclonePath, seedBackup, seedPending } from './support/seeds.ts';
 
 const INDEX = 'dbstash-index.jsonl.gz';
 /** As many as an index begins with. */
@@ -141,6 +141,29 @@ describe('the index of a remote', () => {
     120_000,
   );
 
+  it('is left as it is by a remote that tells no times, to which it was copied', async () => {
+    const { remote } = await startIndexed();
+    await using _ = remote;
+    await using copy = await startRemote('local');
+    for (const path of (await remote.list()).keys()) await copy.write(path, await remote.read(path));
+    await prune(copy);
+    expect(await copy.read(INDEX)).toEqual(await remote.read(INDEX));
+  }, 120_000);
+
+  it('holds nothing that was written within the last hour, also where an object is dated in the future', async () => {
+    await using remote = await startRemote('s3');
+    const manifests = await seedHours(remote, MANY + 1);
+    await remote.write(manifests[3]!.artifact + VERDICT_SUFFIX, verdictOf(manifests[3]!, true, null), hoursAgo(0.5));
+    await remote.write('tomorrow.txt', 'dated', hoursAgo(-24));
+    await seedPending(remote, { artifact: 'young.sql', refreshedAt: hoursAgo(1) });
+    for (const path of (await remote.list()).keys())
+      if (path.startsWith('young')) await remote.write(path, await remote.read(path), hoursAgo(9));
+    await prune(remote);
+    const lines = await readLines(remote);
+    expect(lines).toHaveLength(1 + MANY + 1);
+    expect(lines.slice(1).every((line) => JSON.parse(line).path.endsWith(MANIFEST_SUFFIX))).toBe(true);
+  }, 120_000);
+
   it('works behind crypt, and its content is then encrypted like the rest', async () => {
     await using remote = await startRemote('s3');
     const crypt = {
@@ -205,6 +228,10 @@ describe('what an index says', () => {
       await remote.write(artifact + suffix, after, hoursAgo(3));
     };
     await rewrite(wasGood, VERDICT_SUFFIX, () => verdictOf(wasGood, false, 'no'));
+    const atOnce = manifests[20]!;
+    const { modified } = remote.s3!.objects().get(`backups/${atOnce.artifact}${MANIFEST_SUFFIX}`)!;
+    const shorter = { ...atOnce, bytes: 1 };
+    await remote.write(atOnce.artifact + MANIFEST_SUFFIX, JSON.stringify(shorter), modified);
     await rewrite(wasDamaged, VERDICT_SUFFIX, () => verdictOf(wasDamaged, false, 'bytes have turned'));
     const other = manifests[40]!;
     await rewrite(other, MANIFEST_SUFFIX, (text) =>
@@ -212,6 +239,7 @@ describe('what an index says', () => {
     );
     const { rows } = await look(remote);
     expect(rows).toContain(`damaged ${wasGood.artifact} no`);
+    expect(rows.find((row) => row.includes(atOnce.artifact))).toMatch(/^damaged .* its manifest says 1$/);
     expect(rows).toContain(`damaged ${wasDamaged.artifact} bytes have turned`);
     expect(rows.find((row) => row.includes(other.artifact))).toMatch(/^damaged .* its manifest says/);
   }, 120_000);
@@ -235,11 +263,23 @@ describe('what an index says', () => {
       expect(after.rows).toEqual(before.rows);
       expect(after.reads).toBeGreaterThan(MANY);
       const { stderr } = await prune(remote);
-      expect(stderr).toMatch(/dbstash-index\.jsonl\.gz is no index of dbstash, or broken/);
+      expect(stderr).toMatch(/dbstash-index\.jsonl\.gz is broken, of a later release, or somebody else's/);
       expect(await remote.read(INDEX)).toEqual(bent);
     },
     120_000,
   );
+
+  it('is not even read where it is larger than any index', async () => {
+    await using remote = await startRemote('s3');
+    await seedHours(remote, MANY);
+    await remote.write(INDEX, Buffer.alloc(64 * 1024 * 1024 + 1), daysAgo(1));
+    expect((await look(remote)).rows).toHaveLength(MANY);
+    const { stderr } = await prune(remote);
+    expect(stderr).toContain('it is left alone');
+    const got = remote.s3?.requests.filter(({ operation }) => operation === 'GetObject').map(({ key }) => key);
+    expect(got).toHaveLength(2 * MANY);
+    expect(got).not.toContain(`backups/${INDEX}`);
+  }, 120_000);
 
   it('costs time and nothing else where it can be neither read nor written', async () => {
     await using remote = await startRemote('s3');
@@ -247,6 +287,9 @@ describe('what an index says', () => {
     const env = { RCLONE_LOW_LEVEL_RETRIES: '1', RCLONE_RETRIES: '1' };
     remote.s3?.fault({ operation: ['PutObject', 'CreateMultipartUpload'], key: /dbstash-index/, status: 403 });
     const done = await run(['backup'], envFor(remote, env));
+    const reads = remote.s3?.requests.filter(({ operation }) => operation === 'GetObject') ?? [];
+    // Its own manifest, that it was written; for the index nothing.
+    expect(reads.length).toBeLessThanOrEqual(MANY + 3);
     expect(done.stderr).toMatch(/the index of .*, which only saves time, was not written/);
     expect(done.lines.at(-1)?.outcome).toBe('succeeded');
     remote.s3?.clearFaults();

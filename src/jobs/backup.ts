@@ -13,7 +13,6 @@ import { prepareDump } from './dump.ts';
 import { warnOfVanished } from './guards.ts';
 import { type Facts, inspectDatabase } from './inspect.ts';
 import { warnOfOrphans } from './orphans.ts';
-import { withPatience } from './patience.ts';
 import { pruneAfterBackup } from './prune.ts';
 import type { Result, Run } from './run.ts';
 import { at, type Session } from './session.ts';
@@ -48,8 +47,7 @@ export async function backup(run: Run): Promise<Result> {
   const removed: string[] = [];
   for (const { place, catalog } of holders)
     removed.push(...(await pruneAfterBackup({ ...run, session: at(session, place) }, manifest, catalog)));
-  for (const { place, catalog } of holders)
-    await withPatience(run, place, (stop) => keepIndex({ ...session, ...place }, catalog, run.scratch.path, stop));
+  for (const { place, catalog } of holders) await keepIndex({ ...session, ...place }, catalog, run.scratch, signal);
   // What goes to channels and hooks need not name tables.
   const { tables: _, ...told } = manifest;
   return { backups: [{ ...told, remotes: holders.map(({ place }) => place.remote.title) }], removed };

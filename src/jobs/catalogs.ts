@@ -1,10 +1,12 @@
 import { describeError, RemoteError } from '../core/errors.ts';
 import { formatDuration } from '../core/units.ts';
+import type { Scratch } from '../process/scratch.ts';
 import type { Catalog } from '../remote/catalog.ts';
 import type { Listed } from '../remote/listings.ts';
 import { refreshIndex } from '../remote/refreshIndex.ts';
 import { giveUp, limitOf } from './patience.ts';
 import type { Place, Session } from './session.ts';
+import { watchStall } from './stall.ts';
 
 /** A remote and what lies there. */
 export interface Found {
@@ -64,17 +66,25 @@ export function readInTime({ host, scratch }: Session, place: Place, signal: Abo
   return giveUp(place.remote.title, limit, (stop) => place.readCatalog(stop));
 }
 
-/** Lets later readings of a long catalog be short. What fails costs them time, and is only told. `folder` is a private one. */
+/** Nobody waits longer for what only saves time. */
+const INDEX_STALL_MS = 5 * 60_000;
+
+/** Lets later readings of a long catalog be short. What fails costs them time, and is only told. */
 export async function keepIndex(
   { host, remote }: Pick<Session, 'host' | 'remote'>,
   listed: Listed,
-  folder: string,
+  scratch: Pick<Scratch, 'path' | 'size'>,
   signal: AbortSignal,
 ): Promise<void> {
+  using stall = watchStall(host.clock, INDEX_STALL_MS, () => scratch.size());
   try {
-    const count = await refreshIndex(remote, listed, folder, signal);
+    const stop = AbortSignal.any([signal, stall.signal]);
+    const count = await refreshIndex(remote, listed, host.clock.now(), scratch.path, stop);
     if (count > 0) host.logger.info(`wrote the index of ${count} records to ${remote.title}`);
   } catch (error) {
-    host.logger.warn(`the index of ${remote.title}, which only saves time, was not written: ${describeError(error)}`);
+    const reason = stall.signal.aborted
+      ? `nothing of it moved for ${formatDuration(INDEX_STALL_MS)}`
+      : describeError(error);
+    host.logger.warn(`the index of ${remote.title}, which only saves time, was not written: ${reason}`);
   }
 }

@@ -5,7 +5,6 @@ import { lockSeries, readHeldBackups } from '../lock.ts';
 import { type Backup, type Catalog, type Orphan, objectsOf, storedObjects } from '../remote/catalog.ts';
 import { isLeftOut, keepIndex, readCatalogs, readInTime } from './catalogs.ts';
 import { findDead, removeLeft, sweepOrphans } from './orphans.ts';
-import { giveUp, limitOf } from './patience.ts';
 import type { Run } from './run.ts';
 import type { Place, Session } from './session.ts';
 import { ownsBackup } from './sources.ts';
@@ -110,11 +109,13 @@ export async function prune(
     const stop = AbortSignal.any([signal, lost.signal]);
     const catalog = await readInTime(session, session, stop);
     const plan = planAll(session, catalog);
-    if (isDryRun) return { ...plan, removed: [] };
+    if (isDryRun || isIdle(plan)) {
+      if (!isDryRun) await keepIndex(session, catalog, session.scratch, stop);
+      stop.throwIfAborted();
+      return { ...plan, removed: [] };
+    }
     const removed = await removeBackups(session, catalog, plan, stop);
     const swept = await sweepOrphans(session, catalog, stop);
-    const limit = { ...limitOf(session.host), signal: stop, measure: () => session.scratch.size() };
-    await giveUp(session.remote.title, limit, (soon) => keepIndex(session, catalog, session.scratch.path, soon));
     return { ...plan, sweep: swept, removed: [...removed, ...swept] };
   } finally {
     await lease?.release();

@@ -148,7 +148,7 @@ function buildCatalog(
   known: Texts,
 ): Omit<Catalog, 'unreadable'> {
   const backups: Backup[] = [];
-  const claimed = new Set<string>();
+  const claimed = new Set<string>([INDEX_PATH]);
   for (const path of listing.keys()) {
     const manifest = cache.get(cacheKey(path, listing));
     if (!manifest || !path.endsWith(MANIFEST_SUFFIX)) continue;
@@ -169,8 +169,7 @@ function buildCatalog(
   return {
     backups: backups.sort(byNewest),
     orphans,
-    // Also one of a remote that is a folder of this one.
-    foreign: [...listing.keys()].filter((path) => !claimed.has(path) && baseName(path) !== INDEX_PATH),
+    foreign: [...listing.keys()].filter((path) => !claimed.has(path)),
     listing,
     times,
   };

@@ -6,7 +6,7 @@ import { hasSucceeded } from '../process/child.ts';
 import { makeFolderIn } from '../process/file.ts';
 import type { Listed, Listing } from './listings.ts';
 import { rcloneError } from './rclone.ts';
-import { readIndex } from './recordIndex.ts';
+import { type Entry, isListedSo, readIndex } from './recordIndex.ts';
 import type { Site } from './site.ts';
 
 /** Small objects to be read. `listed` is the whole remote, as it was listed a moment ago. */
@@ -55,12 +55,12 @@ async function takeIndexed(
   signal: AbortSignal,
   take: Take,
 ): Promise<void> {
-  if (!listed) return;
-  const index = await readIndex(site, listed, folder, signal).catch(() => undefined);
-  for (const path of paths) {
-    const entry = index?.entries.get(path);
-    if (entry) take(path, entry.text, true);
-  }
+  if (!listed || listed.times.size === 0) return;
+  const wanted = new Set(paths);
+  const takeEntry = (entry: Entry) => {
+    if (wanted.has(entry.path) && isListedSo(listed, entry)) take(entry.path, entry.text, true);
+  };
+  await readIndex(site, listed, folder, signal, takeEntry).catch(() => {});
 }
 
 /** Storages that answer so soon that rclone may read one object after the other, for which it needs no local files. */

@@ -1,11 +1,10 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { createReadStream, createWriteStream } from 'node:fs';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
-import { gunzip, gzip } from 'node:zlib';
+import { pipeline } from 'node:stream/promises';
+import { createGunzip, createGzip } from 'node:zlib';
 import * as z from 'zod';
 import { RemoteError } from '../core/errors.ts';
 import { hasSucceeded } from '../process/child.ts';
-import { makeFolderIn } from '../process/file.ts';
 import type { Listed } from './listings.ts';
 import { rcloneError } from './rclone.ts';
 import { checksumFlags, ONE_OBJECT, placeOf, type Site, titleOf } from './site.ts';
@@ -16,78 +15,107 @@ import { checksumFlags, ONE_OBJECT, placeOf, type Site, titleOf } from './site.t
  */
 export const INDEX_PATH = 'dbstash-index.jsonl.gz';
 
-/** An object's text, and how it was listed before that was read. `modified` is in ms since 1970. */
-export interface Entry {
-  readonly path: string;
-  readonly bytes: number;
-  readonly modified: number;
-  readonly text: string;
-}
+/** An object, how it was listed before it was read, and its text. `modified` is in ms since 1970. */
+const entrySchema = z.object({ path: z.string(), bytes: z.number(), modified: z.number(), text: z.string() });
+export type Entry = z.infer<typeof entrySchema>;
 
-/** What the index holds of objects that are still as they were, by path. `gone` is how many of its entries are of others. */
-export interface RecordIndex {
-  readonly entries: ReadonlyMap<string, Entry>;
-  readonly gone: number;
-}
-
-/** The index of a remote: one, at its top. */
+/** The index of a remote: one, at its top. Where it is empty, missing or broken nothing else fails for it. */
 export interface IndexFile {
-  /** Throws `RemoteError` where it cannot be read whole, or is not one. Empty where there is none. `folder` is a private one. */
-  readIndex(listed: Listed, folder: string, signal: AbortSignal): Promise<RecordIndex>;
-  /** Writes it anew. */
-  writeIndex(entries: readonly Entry[], folder: string, signal: AbortSignal): Promise<void>;
+  /** Hands on each entry, one by one; none where there is no index. Throws `RemoteError` where it cannot be read whole. `folder` is a private one. */
+  readIndex(listed: Listed, folder: string, signal: AbortSignal, take: (entry: Entry) => void): Promise<void>;
+  /** Writes it anew, of what `fill` puts in. */
+  writeIndex(folder: string, signal: AbortSignal, fill: (put: (entry: Entry) => void) => Promise<void>): Promise<void>;
 }
 
 export const createIndexFile = (site: Site): IndexFile => ({
-  readIndex: (listed, folder, signal) => readIndex(site, listed, folder, signal),
-  writeIndex: (entries, folder, signal) => writeIndex(site, entries, folder, signal),
+  readIndex: (listed, folder, signal, take) => readIndex(site, listed, folder, signal, take),
+  writeIndex: (folder, signal, fill) => writeIndex(site, folder, signal, fill),
 });
 
 /** The first line; a later release with another kind of line says so here. */
 const HEADER = '{"dbstash":1,"index":1}';
-const entrySchema = z.object({ path: z.string(), bytes: z.number(), modified: z.number(), text: z.string() });
 
-/** How an entry that still holds is told: by nothing that it says itself. */
-const isListedSo = ({ listing, times }: Listed, { path, bytes, modified }: Omit<Entry, 'text'>): boolean =>
+/** Far more than is ever written: larger ones are not ours, and would fill the disk or the memory. */
+const MAX_BYTES = 64 * 1024 * 1024;
+const MAX_TEXT_BYTES = 4 * MAX_BYTES;
+const MAX_LINE_LENGTH = 4 * 1024 * 1024;
+
+/** Whether it still holds: what an entry says itself is no reason. */
+export const isListedSo = ({ listing, times }: Listed, { path, bytes, modified }: Omit<Entry, 'text'>): boolean =>
   listing.get(path) === bytes && times.get(path) === modified;
 
-export async function readIndex(site: Site, listed: Listed, folder: string, signal: AbortSignal): Promise<RecordIndex> {
-  if (!listed.listing.has(INDEX_PATH)) return { entries: new Map(), gone: 0 };
-  await using own = await makeFolderIn(folder);
-  const output = join(own.path, INDEX_PATH);
+export async function readIndex(
+  site: Site,
+  { listing }: Listed,
+  folder: string,
+  signal: AbortSignal,
+  take: (entry: Entry) => void,
+): Promise<void> {
+  const bytes = listing.get(INDEX_PATH);
+  if (bytes === undefined) return;
+  const title = titleOf(site, INDEX_PATH);
+  const unfit = (cause: unknown) =>
+    new RemoteError(`${title} is broken, of a later release, or somebody else's: it is left alone`, { cause });
+  if (bytes > MAX_BYTES) throw unfit(new Error(`it has ${bytes} bytes`));
+  const output = join(folder, 'index-read');
   const call = { verb: ['cat'], flags: [ONE_OBJECT], paths: [placeOf(site, INDEX_PATH)], output };
   const { exit, stderr } = await site.rclone.run(call, signal);
-  if (!hasSucceeded(exit)) throw rcloneError(`cat ${titleOf(site, INDEX_PATH)}`, exit, stderr);
+  if (!hasSucceeded(exit)) throw rcloneError(`cat ${title}`, exit, stderr);
   try {
-    return await parseIndex(output, listed);
+    // Twice: nothing of it counts before gzip's checksum, at its end, has proven that it is whole.
+    await readEntries(output, () => {});
+    await readEntries(output, take);
   } catch (cause) {
-    throw new RemoteError(
-      `${titleOf(site, INDEX_PATH)} is no index of dbstash, or broken: it is left alone; remove it`,
-      {
-        cause,
-      },
-    );
+    throw unfit(cause);
   }
 }
 
-/** What `createRecords` writes of the largest is less. */
-const MAX_TEXT_BYTES = 256 * 1024 * 1024;
-
-/** gzip's checksum proves that it is whole. */
-async function parseIndex(file: string, listed: Listed): Promise<RecordIndex> {
-  const unpacked = await promisify(gunzip)(await readFile(file), { maxOutputLength: MAX_TEXT_BYTES });
-  const [header, ...lines] = unpacked.toString().trimEnd().split('\n');
-  if (header !== HEADER) throw new Error('its first line is another');
-  const entries = lines.map((line) => entrySchema.parse(JSON.parse(line)));
-  const held = entries.filter((entry) => isListedSo(listed, entry));
-  return { entries: new Map(held.map((entry) => [entry.path, entry])), gone: entries.length - held.length };
+async function readEntries(file: string, take: (entry: Entry) => void): Promise<void> {
+  let isOurs = false;
+  const takeLine = (line: string) => {
+    if (isOurs) take(entrySchema.parse(JSON.parse(line)));
+    else if (line !== HEADER) throw new Error('its first line is another');
+    isOurs = true;
+  };
+  await pipeline(createReadStream(file), createGunzip(), async (unpacked: AsyncIterable<Buffer>) => {
+    for await (const line of splitLines(unpacked)) takeLine(line);
+  });
+  if (!isOurs) throw new Error('it is empty');
 }
 
-async function writeIndex(site: Site, entries: readonly Entry[], folder: string, signal: AbortSignal): Promise<void> {
-  await using own = await makeFolderIn(folder);
-  const file = join(own.path, INDEX_PATH);
-  const lines = [HEADER, ...entries.map((entry) => JSON.stringify(entry))];
-  await writeFile(file, await promisify(gzip)(`${lines.join('\n')}\n`), { mode: 0o600 });
+/** What follows the last line break is no line. */
+async function* splitLines(chunks: AsyncIterable<Buffer>): AsyncGenerator<string> {
+  const decoder = new TextDecoder();
+  let rest = '';
+  let total = 0;
+  for await (const chunk of chunks) {
+    total += chunk.length;
+    if (total > MAX_TEXT_BYTES) throw new Error('it holds more than any index');
+    const lines = (rest + decoder.decode(chunk, { stream: true })).split('\n');
+    rest = lines.pop() ?? '';
+    if (rest.length > MAX_LINE_LENGTH) throw new Error('a line of it is longer than any record');
+    yield* lines;
+  }
+}
+
+async function writeIndex(
+  site: Site,
+  folder: string,
+  signal: AbortSignal,
+  fill: (put: (entry: Entry) => void) => Promise<void>,
+): Promise<void> {
+  const file = join(folder, INDEX_PATH);
+  const gzip = createGzip();
+  const written = pipeline(gzip, createWriteStream(file, { mode: 0o600 }), { signal });
+  // Awaited below: until then it must not go unheard.
+  written.catch(() => {});
+  gzip.write(`${HEADER}\n`);
+  const filled = fill((entry) => void gzip.write(`${JSON.stringify(entry)}\n`));
+  await filled.then(
+    () => gzip.end(),
+    (error: unknown) => gzip.destroy(error as Error),
+  );
+  await written;
   const flags = ['--no-check-dest', ...checksumFlags(site)];
   const call = { verb: ['copyto'], flags, paths: [file, placeOf(site, INDEX_PATH)] };
   const { exit, stderr } = await site.rclone.run(call, signal);
