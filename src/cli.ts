@@ -82,11 +82,12 @@ export const commands: readonly CommandRow[] = [
   {
     name: 'verify',
     args: ['[name]'],
-    summary: 'look whether backups (an artifact, an id, latest or all) are whole, and write the result beside them',
+    summary:
+      'look whether backups (an artifact, an id, latest or all) are whole, and write what was found of their content beside them',
     options: [['--level <level>', 'stored, content or restore, instead of VERIFY_LEVEL'], JSON_OPTION],
     example: 'dbstash verify all --level stored',
     exitCodes:
-      '0 all well; 3 the remote failed; 4 one is missing or damaged, or a drill could not restore it; 1 there is none, or a tool or the server of the drill failed',
+      '0 all well; 2 not ready; 3 the remote failed; 4 one is missing or damaged, or a drill could not restore it; 1 there is none, or a tool or the server of the drill failed',
     run: (call) => withSession(withLevel(call), runVerify),
   },
   {

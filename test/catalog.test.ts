@@ -330,3 +330,26 @@ describe('records', () => {
     expect(await pathsOn(remote)).toEqual([`${names[0]}-0.sql`, `${names[0]}-0.sql${MANIFEST_SUFFIX}`]);
   });
 });
+
+describe('where there is no good backup, restore says what there is', () => {
+  it.each([
+    ['of another series', { BACKUP_SERIES: 'other' }, [], 'of the series other; the remote holds app'],
+    [
+      'before a time',
+      {},
+      ['--at', daysAgo(9).toISOString()],
+      /or before of the series app: the oldest one is app-2\.sql, of /,
+    ],
+    ['at all', {}, [], 'the newest one, app-1.sql, is missing: the artifact is not there any more'],
+  ])('%s', async (what, env, flags, expected) => {
+    await using remote = await startRemote('local');
+    for (const day of [1, 2]) {
+      await seedBackup(remote, { artifact: `app-${day}.sql`, startedAt: daysAgo(day) });
+      if (day === 1 || what === 'at all') await remote.remove(`app-${day}.sql`);
+    }
+    const target = join(scratch.path, 'no.db');
+    const done = await runDbstash(['restore', 'latest', ...flags, '--database', target], envFor(remote, env));
+    expect(done.exitCode).toBe(1);
+    expect(done.stderr).toEqual(expect.stringMatching(expected));
+  });
+});

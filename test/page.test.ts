@@ -143,7 +143,7 @@ describe('the page', () => {
   it('has words for what is not there', () => {
     expect(textOf(render(states.emptyState()))).toMatch(/No backup yet\..*No backup there\..*No run since the start/);
     expect(textOf(render(states.unknownState()))).toMatch(/no remote has been listed.*not listed yet/);
-    expect(textOf(render(states.emptyState()))).toContain('no backup was verified yet');
+    expect(textOf(render(states.emptyState()))).toContain('no backup was verified yet, or none was whole');
     expect(textOf(render({ ...states.emptyState(), nextDue: undefined }))).toContain('no further run is due');
   });
 

@@ -309,6 +309,22 @@ describe('progress', () => {
   });
 });
 
+describe('time left', () => {
+  it('is told while the backup is read, and not where it is read while the server still loads', async () => {
+    const { clock, advance } = createFakeClock();
+    const shown: string[] = [];
+    const logger = createLogger({ level: 'info', format: 'text', write: () => {}, redact: (text) => text, clock });
+    const show = (line: string) => shown.push(line);
+    using progress = createProgress(clock, logger, show, () => {}, 4 * 1024 * 1024);
+    progress.add(1024 * 1024);
+    await advance(1000);
+    expect(shown.at(-1)).toMatch(/25 % of 4\.0 MiB, 3s left$/);
+    progress.add(3 * 1024 * 1024);
+    await advance(1000);
+    expect(shown.at(-1)).toMatch(/all of it read; not done yet$/);
+  });
+});
+
 describe('F60: what counts as a stall', () => {
   const watch = async (
     moves: (touch: () => void, grow: (bytes: number) => void, advance: (ms: number) => Promise<void>) => Promise<void>,

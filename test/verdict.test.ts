@@ -84,6 +84,34 @@ describe('F15: a drill that failed', () => {
   });
 });
 
+describe('F20: what the page says of proofs', () => {
+  const older = { ...plain, id: backupOf(1).id, at: '2026-02-01T00:00:00.000Z' };
+  const pageOf = (first: object, second: object): string => {
+    const remotes = [
+      remoteOf('s3:0', [
+        seriesOf([
+          { ...backup, ...first },
+          { ...backupOf(1), ...second },
+        ]),
+      ]),
+    ];
+    return textOf(renderPage(stateOf({ remotes }), NOW));
+  };
+
+  it('is the newest one that went well, also where a newer one did not', () => {
+    const failed = { state: 'damaged', verdict: { ...plain, ok: false, reason: 'its SHA-256 is another' } };
+    expect(pageOf(failed, { verdict: older })).not.toContain('no backup was verified yet');
+    expect(pageOf(failed, {})).toContain('no backup was verified yet, or none was whole');
+  });
+
+  it('is no more "proven" of what has gone since', () => {
+    expect(pageOf({ verdict: plain }, {})).toContain('proven');
+    const gone = pageOf({ state: 'missing', reason: 'it is gone', verdict: plain }, {});
+    expect(gone).not.toContain('proven');
+    expect(gone).toContain('no more: last');
+  });
+});
+
 describe('the time of a restore', () => {
   it('is told with the bytes of the dump that went by in a second', async () => {
     const pace = backup.dumpBytes / 2;

@@ -64,6 +64,32 @@ it(
   },
 );
 
+it(
+  'F38: the command, as a CronJob runs it, tells the channels of damage as a schedule does, and of a name that is not there nobody',
+  TIMEOUT,
+  async () => {
+    await using scratch = scratchFolder();
+    await using remote = await startRemote('local');
+    await using receiver = await startReceiver();
+    const env = backupEnv(createSqlite(scratch), remote, scratch, {
+      NOTIFY_WEBHOOK_URL: `${receiver.origin}/hook`,
+      PING_URL: `${receiver.origin}/ping`,
+    });
+    const { artifact } = await makeBackup({ ...env, NOTIFY_WEBHOOK_URL: '', PING_URL: '' });
+    expect(await runDbstash(['verify'], env)).toMatchObject({ exitCode: 0 });
+    expect(await runDbstash(['verify', 'no-such-name'], env)).toMatchObject({ exitCode: 1 });
+    expect(receiver.received).toEqual([]);
+    await flipByte(remote, artifact);
+    expect(await runDbstash(['verify'], env)).toMatchObject({ exitCode: 4 });
+    expect(receiver.received.map(({ path }) => path)).toEqual(['/hook']);
+    expect(JSON.parse(receiver.received[0]!.body)).toMatchObject({
+      job: 'verify',
+      outcome: 'failed',
+      error: expect.stringContaining(`${artifact} on ${remote.remote} is damaged`),
+    });
+  },
+);
+
 it('F15, F20: a daemon whose drill fails alarms, and stays ready with a good backup', TIMEOUT, async () => {
   await using scratch = scratchFolder();
   await using remote = await startRemote('local');

@@ -3,6 +3,7 @@ import { describeCounts } from '../core/manifest.ts';
 import { formatBytes, formatDuration } from '../core/units.ts';
 import { formatRows } from '../jobs/list.ts';
 import type { Session } from '../jobs/session.ts';
+import { tellOfVerification } from '../jobs/verification.ts';
 import { type Judged, type Verified, verify } from '../jobs/verify.ts';
 import { type Call, printJson, printText } from './call.ts';
 
@@ -17,7 +18,7 @@ export async function runVerify(session: Session, { edge, options, args: [argume
     results.push(verified);
     if (!options.json) printText(edge, `${formatRows([describe(verified)])}\n`);
   };
-  const { exitCode } = await verify(session, { name: argument ?? 'latest' }, take);
+  const exitCode = await tellOfVerification(session.host, () => verify(session, { name: argument ?? 'latest' }, take));
   if (options.json) printJson(edge, results);
   return exitCode;
 }

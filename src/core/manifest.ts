@@ -97,7 +97,9 @@ const failedDrillSchema = z.object({ at: z.iso.datetime(), reason: z.string() })
 export type FailedDrill = z.infer<typeof failedDrillSchema>;
 
 export const describeCounts = ({ tables, rows }: Drilled): string =>
-  tables > 0 ? `${rows} rows in ${tables} tables` : `${rows} keys`;
+  tables > 0 ? `${count(rows, 'row')} in ${count(tables, 'table')}` : rows > 0 ? count(rows, 'key') : 'it is empty';
+
+const count = (number: number, what: string): string => `${number} ${what}${number === 1 ? '' : 's'}`;
 
 /**
  * What the last look at a backup's content found; beside the manifest, as `<artifact>.verify.json`. `ok` is of the stored bytes

@@ -121,7 +121,7 @@ function renderCopies({ state: { remotes } }: View, { copies, absent }: Entry): 
 const renderSpoiled = ({ remote, backup: { state, reason } }: Copy): Html =>
   html`<li>${mark('bad', state)} on <bdi>${remote}</bdi>${reason === undefined ? undefined : html`: <bdi>${reason}</bdi>`}</li>`;
 
-function renderProof({ calendar }: View, { verdict, failedDrill, backup: { dumpBytes } }: Entry): Html {
+function renderProof({ calendar }: View, { verdict, failedDrill, isGood, backup: { dumpBytes } }: Entry): Html {
   if (!verdict) return html`<span class="muted">not yet</span>`;
   const when = calendar.relative(new Date(verdict.at));
   const { drill } = verdict;
@@ -131,6 +131,8 @@ function renderProof({ calendar }: View, { verdict, failedDrill, backup: { dumpB
   const failed =
     failedDrill &&
     html`<p>${mark('attention', 'drill failed')} ${calendar.relative(new Date(failedDrill.at))}</p><p><bdi>${failedDrill.reason}</bdi></p>`;
+  // What was proven of it holds no longer where it is gone or of another size.
+  if (verdict.ok && !isGood) return html`<span class="muted">no more: last ${when}</span>`;
   if (verdict.ok)
     return html`${mark('good', 'proven')} ${when}<p class="muted">${verdict.reason ?? PROOFS[verdict.level]}</p>${took}${failed}`;
   return html`${mark('bad', 'failed')} ${when}<p><bdi>${verdict.reason ?? ''}</bdi></p>${failed}`;

@@ -1,3 +1,4 @@
+import type { Verdict } from '../core/manifest.ts';
 import { formatBytes } from '../core/units.ts';
 import { type Html, html } from './html.ts';
 import { PROOFS } from './pageBackups.ts';
@@ -52,13 +53,13 @@ export function renderTiles({ state, safety: { newest }, histories, calendar }: 
   const remotes = state.remotes.length;
   const proof = entries
     .flatMap(({ verdict }) => (verdict?.ok ? verdict : []))
-    .reduce((best, one) => (best && best.at >= one.at ? best : one), entries[0]?.verdict);
+    .reduce<Verdict | undefined>((best, one) => (best && best.at >= one.at ? best : one), undefined);
   return html`<h2 class="hidden">At a glance</h2>
 <dl class="tiles">
 ${tile('Last good backup', newest && calendar.relative(newest.startedAt), newest ? calendar.date(newest.startedAt) : 'none yet')}
 ${tile('Next run', state.nextDue && calendar.relative(state.nextDue), state.nextDue ? calendar.date(state.nextDue) : 'no further run is due')}
 ${tile('Good backups', html`${good.toLocaleString('en')}`, html`${good < entries.length ? html`and ${entries.length - good} not whole, ` : undefined}on ${remotes === 1 ? 'one remote' : html`${remotes} remotes`}${newest && html`, the newest ${formatBytes(newest.bytes)}`}`)}
-${tile('Last proof', proof?.ok ? calendar.relative(new Date(proof.at)) : undefined, proof?.ok ? PROOFS[proof.level] : 'no backup was verified yet')}
+${tile('Last proof', proof && calendar.relative(new Date(proof.at)), proof ? PROOFS[proof.level] : 'no backup was verified yet, or none was whole')}
 </dl>`;
 }
 

@@ -67,7 +67,16 @@ function chooseLatest(catalog: Catalog, series: string, now: Date, at: Date | un
   const latest = ours.find(({ manifest, state }) => state === 'good' && Date.parse(manifest.startedAt) <= newest);
   if (latest) return latest;
   const when = at ? ` of ${at.toISOString()} or before` : '';
-  throw new DbstashError(`there is no good backup${when} of the series ${series}${describeSeries(catalog)}`);
+  const there = ours.length > 0 ? `: ${describeOurs(ours)}` : describeSeries(catalog);
+  throw new DbstashError(`there is no good backup${when} of the series ${series}${there}`);
+}
+
+/** Newest first: what is wrong with the newest one, or, where a time was asked for, from when on there are good ones. */
+function describeOurs(ours: readonly Backup[]): string {
+  const oldest = ours.findLast(({ state }) => state === 'good');
+  if (oldest) return `the oldest one is ${oldest.path}, of ${oldest.manifest.startedAt}`;
+  const { path, state, reason } = ours[0]!;
+  return `the newest one, ${path}, is ${state}: ${reason}`;
 }
 
 function describeSeries(catalog: Catalog): string {

@@ -40,6 +40,6 @@ export function checkShrink(run: Run, plan: DumpPlan, dumpBytes: number, catalog
   const message =
     `the dump has ${formatBytes(dumpBytes)}, ${percent} % less than the ${formatBytes(before)} of ${last?.path}: ` +
     'look whether data is gone (BACKUP_MAX_SHRINK)';
-  if (limit.isFatal) throw new DumpError(message);
+  if (limit.isFatal) throw new DumpError(`${message}; if it is meant to be gone, run once with BACKUP_MAX_SHRINK=0`);
   run.warn(message);
 }

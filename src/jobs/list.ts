@@ -47,7 +47,9 @@ export function formatCatalog(session: Session, catalog: Catalog, all: boolean):
       manifest.startedAt.slice(0, 19).replace('T', ' '),
       formatAge(host.clock.now().getTime() - Date.parse(manifest.startedAt)),
       formatBytes(manifest.bytes),
-      path + (reason ? `  (${reason})` : '') + describeProof(verdict, manifest, host.clock.now()),
+      path +
+        (reason ? `  (${reason})` : '') +
+        (state === 'good' ? describeProof(verdict, manifest, host.clock.now()) : ''),
     ]);
     const note = isOwn(name) ? '' : '  (not of this configuration)';
     return `${printable(name)}${note}\n${formatRows(rows)}`;

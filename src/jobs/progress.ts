@@ -54,6 +54,8 @@ export function createProgress(
 
 function describeRest(bytes: number, totalBytes: number, ms: number): string {
   const share = Math.min(bytes / totalBytes, 1);
+  // Read, not done: a server that still loads and builds indexes tells nobody how far it is.
+  if (share === 1) return `, all of it read; not done yet`;
   const leftMs = (ms * (1 - share)) / share;
   return `, ${Math.floor(share * 100)} % of ${formatBytes(totalBytes)}, ${formatDuration(leftMs)} left`;
 }

@@ -1,5 +1,5 @@
 import { createId } from '../core/backupId.ts';
-import { DbstashError, EXIT, VerifyError } from '../core/errors.ts';
+import { DbstashError, EXIT, RemoteError, VerifyError } from '../core/errors.ts';
 import type { Report } from '../core/report.ts';
 import { createReport, logReport } from './report.ts';
 import { type Host, openSession } from './session.ts';
@@ -24,23 +24,49 @@ export async function runVerification(given: Host): Promise<Verification> {
   let failure: unknown;
   try {
     await using session = await openSession(host);
-    const { exitCode, faults } = await verify(session, { name: 'latest', mayBeNone: true }, (one) => {
+    const outcome = await verify(session, { name: 'latest', mayBeNone: true }, (one) => {
       judged.push(one);
       const { ok, artifact, remote, level } = one.verified;
       if (ok) logger.info(`verified ${artifact} on ${remote} (${level})`);
     });
-    if (exitCode === EXIT.damaged) failure = new VerifyError(faults.join('; '));
-    else if (exitCode !== EXIT.ok) failure = new DbstashError(faults.join('; '));
+    failure = failureOf(outcome);
   } catch (error) {
     failure = signal.aborted ? signal.reason : error;
   }
-  const notes = judged.flatMap(({ verified: { ok, artifact, reason } }) =>
-    ok && reason ? [`${artifact}: ${reason}`] : [],
-  );
-  const ending = { id, job: 'verify', startedAt, results: [], warnings: [], failure } as const;
-  const report = createReport(clock.now(), ending);
-  for (const note of notes) logger.info(note);
+  for (const { verified } of judged) {
+    const { ok, artifact, reason } = verified;
+    if (ok && reason) logger.info(`${artifact}: ${reason}`);
+  }
+  const report = createReport(clock.now(), { id, ...JOB, startedAt, failure });
   logReport(logger, report);
   if (judged.length > 0 || failure !== undefined) await notifier.ended(report);
   return { report, judged };
+}
+
+const JOB = { job: 'verify', results: [], warnings: [] } as const;
+
+/** What `verify` found, as what a job fails of; undefined where all is well. */
+const failureOf = ({ exitCode, faults }: Awaited<ReturnType<typeof verify>>): DbstashError | undefined => {
+  if (exitCode === EXIT.ok) return undefined;
+  return new (exitCode === EXIT.damaged ? VerifyError : DbstashError)(faults.join('; '));
+};
+
+/** Does the work of the `verify` command, and tells the channels of its end as a scheduled one does; of a mistyped name nobody. */
+export async function tellOfVerification(
+  { clock, notifier, randomHex, signal }: Host,
+  work: () => ReturnType<typeof verify>,
+): Promise<number> {
+  const startedAt = clock.now();
+  const tell = async (failure: unknown) => {
+    const ending = { id: createId(startedAt, randomHex(3)), ...JOB, startedAt, failure };
+    await notifier.ended(createReport(clock.now(), ending));
+  };
+  try {
+    const outcome = await work();
+    await tell(failureOf(outcome));
+    return outcome.exitCode;
+  } catch (error) {
+    if (signal.aborted || error instanceof RemoteError) await tell(signal.aborted ? signal.reason : error);
+    throw error;
+  }
 }
