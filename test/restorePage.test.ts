@@ -307,6 +307,10 @@ describeWith([...TOOLS, ...PG_TOOLS], 'docs/restore.md, PostgreSQL', () => {
   });
 });
 
+/** Of the database in use: where each points to. */
+const FOREIGN_KEYS = `SELECT table_name, CONCAT(referenced_table_schema, '.', referenced_table_name) FROM information_schema.key_column_usage
+  WHERE table_schema = DATABASE() AND referenced_table_name IS NOT NULL ORDER BY 1`;
+
 const FLAVORS = [
   { engine: 'mariadb', start: startMariadb, isThere: true },
   { engine: 'mysql', start: startMysql, isThere: findMysql() !== undefined },
@@ -333,8 +337,14 @@ for (const { engine, start, isThere } of FLAVORS) {
       server = await start();
       await server.createDatabase('shop');
       await server.sql(
-        `CREATE TABLE items (id int PRIMARY KEY, word text); CREATE TABLE notes (a int); CREATE VIEW v AS SELECT count(*) AS n FROM items;
-         INSERT INTO items VALUES (1, 'ä'), (2, 'b'), (3, NULL); INSERT INTO notes VALUES (4)`,
+        `CREATE TABLE customers (id int PRIMARY KEY);
+         CREATE TABLE items (id int PRIMARY KEY, word text CHARACTER SET utf8mb4, customer int,
+           twice int AS (id * 2) STORED, FOREIGN KEY (customer) REFERENCES customers (id));
+         CREATE TABLE parts (id int PRIMARY KEY, item int, FOREIGN KEY (item) REFERENCES items (id));
+         CREATE TABLE notes (a int); CREATE VIEW v AS SELECT count(*) AS n FROM items;
+         INSERT INTO customers VALUES (1); INSERT INTO items (id, word, customer) VALUES (1, '😀', 1), (2, 'b', 1), (3, NULL, NULL);
+         INSERT INTO parts VALUES (1, 1); INSERT INTO notes VALUES (4);
+         CREATE TRIGGER fold BEFORE INSERT ON items FOR EACH ROW SET NEW.word = lower(NEW.word)`,
         { database: 'shop' },
       );
       makeFolder(scratch, 'shop');
@@ -360,7 +370,8 @@ for (const { engine, start, isThere } of FLAVORS) {
 
     it('every command works, as it stands there, and brings back the same', { timeout: LONG_MS }, async () => {
       const whole = await content('shop');
-      const spoil = () => server.sql('DELETE FROM items', { database: 'shop' });
+      const inShop = (statements: string) => server.sql(statements, { database: 'shop' });
+      const spoil = () => inShop('SET foreign_key_checks = 0; DELETE FROM items');
       const run = (text: string) => runScript(replaceAll(text, names), env, scratch.path);
       await runPart(
         {
@@ -375,11 +386,34 @@ for (const { engine, start, isThere } of FLAVORS) {
             },
           ],
           'One table of a script': [
+            { check: async () => expect(await content('shop_whole')).toEqual(whole) },
             {
-              before: spoil,
+              before: () =>
+                inShop("SET foreign_key_checks = 0; DELETE FROM items WHERE id < 3; UPDATE items SET word = 'kept'"),
               check: async () => {
-                expect(await content('shop')).toEqual(whole);
-                expect(await server.sql('SHOW TABLES', { database: 'shop_whole' })).toEqual(['notes', 'v']);
+                const rows = await inShop('SELECT id, word, twice FROM items ORDER BY id');
+                expect(rows).toEqual(['1\t😀\t2', '2\tb\t4', '3\tkept\t6']);
+              },
+            },
+            {
+              before: async () => {
+                await spoil();
+                await inShop('DROP TRIGGER fold; INSERT INTO customers VALUES (9)');
+              },
+              check: async () => expect(await content('shop')).toEqual(whole),
+            },
+            {
+              check: async () => {
+                expect(await server.sql("SHOW DATABASES LIKE 'shop\\_whole'")).toEqual([]);
+                expect(await inShop(FOREIGN_KEYS)).toEqual(['items\tshop.customers', 'parts\tshop.items']);
+                await inShop(
+                  "INSERT INTO items (id, word, customer) VALUES (9, 'NEW', 9); INSERT INTO parts VALUES (9, 9)",
+                );
+                expect(await inShop('SELECT word, twice FROM items WHERE id = 9')).toEqual(['new\t18']);
+                await expect(inShop('INSERT INTO items (id, customer) VALUES (10, 10)')).rejects.toThrow(/ERROR 1452/);
+                await expect(inShop('INSERT INTO parts VALUES (10, 10)')).rejects.toThrow(/ERROR 1452/);
+                await expect(inShop('DELETE FROM items WHERE id = 9')).rejects.toThrow(/ERROR 1451/);
+                expect(await inShop('SELECT n FROM v')).toEqual(['4']);
               },
             },
           ],

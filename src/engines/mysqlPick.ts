@@ -12,15 +12,11 @@ export const planMysqlContents =
   (flavor: Flavor) =>
   ({ format, facts, path, wanted, connection }: ContentsRequest): Question<Contents> => {
     const source = mysqlFacts.parse(facts).sourceDatabase;
-    if (format !== 'mydumper' || source === undefined) {
-      const copy = `${connection.database}_copy`;
-      const table = mysqlName(wanted[0] ?? '');
-      const move = `${mysqlName(copy)}.${table} TO ${mysqlName(connection.database)}.${table}`;
+    if (format !== 'mydumper' || source === undefined)
       throw new ConfigError(
-        `${path} is one script of SQL, out of which no table can be taken safely: restore it beside (dbstash restore ${path} --database ${copy}), ` +
-          `then move the table (${flavor.client} -e 'RENAME TABLE ${move}'); backups made with BACKUP_MODE=directory or tar can be taken apart`,
+        `${path} is one script of SQL, out of which no table can be taken safely: ${explainCopy(flavor, path, wanted, connection.database)}; ` +
+          'backups made with BACKUP_MODE=directory or tar can be taken apart',
       );
-    }
     return {
       command: { file: 'find', args: [DUMP, '-name', '*-schema*.sql*', '-printf', '%f\\n'] },
       parse: ({ stdout }) => {
@@ -36,6 +32,33 @@ export const planMysqlContents =
       },
     };
   };
+
+/**
+ * By a dump of its own, which turns the checks of foreign keys off for itself: RENAME TABLE would leave a table pointing into the
+ * database that it came from, and take none with triggers. Through a file, since half a dump would drop the table as well.
+ */
+function explainCopy(flavor: Flavor, path: string, tables: readonly string[], database: string): string {
+  const copy = `${database}_copy`;
+  const names = [copy, ...tables].map(quoteWord).join(' ');
+  const steps = [
+    `${flavor.client} -e ${quoteWord(`CREATE DATABASE IF NOT EXISTS ${mysqlName(database)}`)}`,
+    `${flavor.dumpTool} --default-character-set=utf8mb4 ${WHOLE[flavor.name]} ${names} > table.sql`,
+    `${flavor.client} ${quoteWord(database)} < table.sql`,
+  ];
+  return (
+    `restore it beside (dbstash restore ${path} --database ${quoteWord(copy)}), then put the table over the one in ${database}, ` +
+    `with your login in ~/.my.cnf (${steps.join(' && ')}), and drop the database ${copy}`
+  );
+}
+
+/** For all that is in a table and nothing else. `loose`: Debian's mysqldump is MariaDB's, and its own knows no history before 10.11. */
+const WHOLE: Readonly<Record<Flavor['name'], string>> = {
+  mysql: '--loose-set-gtid-purged=OFF',
+  mariadb: '--loose-dump-history',
+};
+
+/** As one word of a shell. */
+const quoteWord = (word: string): string => (/^[\w.]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
 
 /**
  * Leaves in the folder, which is ours, nothing but the files of the tables: routines and events belong to none. A part of a table's
