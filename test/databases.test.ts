@@ -149,7 +149,7 @@ describeWith(TOOLS, 'several databases of one server', () => {
     }
     const foreseen = await runDbstash([...replacing, '--dry-run'], { ...env, ...to });
     expect(foreseen, foreseen.stderr).toMatchObject({ exitCode: 0 });
-    const [first = '', ...others] = foreseen.stdout.split(/(?=would restore)/);
+    const [first = '', ...others] = foreseen.stdout.trim().split(/(?=would restore)/);
     expect(first).toMatch(/into +the roles of the server \(PostgreSQL [\d.]+\), none of which would be removed\n/);
     expect(first).toMatch(/would change +the roles app, reader\n/);
     expect(first).not.toMatch(/lose|emptied/);
