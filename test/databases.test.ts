@@ -1,6 +1,7 @@
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { expectAgreed } from '../src/jobs/consent.ts';
 import { backupEnv, fakePgDump, listBackups } from './support/backups.ts';
 import { runDbstash, startDbstash } from './support/dbstash.ts';
 import { describeWith } from './support/need.ts';
@@ -123,7 +124,7 @@ describeWith(TOOLS, 'several databases of one server', () => {
     await using remote = await startRemote('local');
     const env = envOf(remote, { DB_EXCLUDE: 'postgres', BACKUP_MODE: 'directory' });
     const { run } = await backUp(env);
-    await using other = await startPostgres({ password: 'another' });
+    await using other = await startPostgres({ password: 'pw-of-other' });
     const to = { RESTORE_DB_URI: other.uri('postgres') };
     const restored = await runDbstash(['restore', '--run', run], { ...env, ...to });
     expect(restored.exitCode, restored.stderr).toBe(0);
@@ -134,10 +135,48 @@ describeWith(TOOLS, 'several databases of one server', () => {
     // Our own login is as it was: we could still connect. What is there now is not changed unasked.
     const again = await runDbstash(['restore', '--run', run], { ...env, ...to });
     expect(again, again.stderr).toMatchObject({ exitCode: 2 });
-    expect(again.stderr).toContain('holds the roles app, reader, which would be changed');
-    const told = ['restore', '--run', run, '--replace', '--yes', run];
-    const replaced = await runDbstash(told, { ...env, ...to });
+    const all = `Odd, "name"/x (1 table), audit (1 table), shop (1 table) on ${other.host}:${other.port}`;
+    expect(again.stderr).toContain(
+      `the run ${run} would change the roles app, reader, and empty ${all}: restore into another server with --to URI or RESTORE_DB_URI, or go on with --replace --yes ${run}`,
+    );
+    const replacing = ['restore', '--run', run, '--replace'];
+    for (const told of [[], ['--yes', 'postgres'], ['--yes', 'shop']]) {
+      const unconfirmed = await runDbstash([...replacing, ...told], { ...env, ...to });
+      expect(unconfirmed, unconfirmed.stderr).toMatchObject({ exitCode: 2 });
+      expect(unconfirmed.stderr).toContain(
+        `--replace changes the roles app, reader, and empties ${all}: confirm it with --yes ${run}`,
+      );
+    }
+    const foreseen = await runDbstash([...replacing, '--dry-run'], { ...env, ...to });
+    expect(foreseen, foreseen.stderr).toMatchObject({ exitCode: 0 });
+    const [first = '', ...others] = foreseen.stdout.trim().split(/(?=would restore)/);
+    expect(first).toMatch(/into +the roles of the server \(PostgreSQL [\d.]+\), none of which would be removed\n/);
+    expect(first).toMatch(/would change +the roles app, reader\n/);
+    expect(first).not.toMatch(/lose|emptied/);
+    expect(others.map((text) => /would lose +1 table/.test(text))).toEqual([true, true, true]);
+    const replaced = await runDbstash([...replacing, '--yes', run], { ...env, ...to });
     expect(replaced.exitCode, replaced.stderr).toBe(0);
+  });
+
+  it('go by --to too, as the refusal says, and of the roles alone it says that they are changed', TIMEOUT, async () => {
+    await using remote = await startRemote('local');
+    const env = envOf(remote, { DB_NAME: 'shop,audit' });
+    const { run } = await backUp(env);
+    await using other = await startPostgres();
+    const restored = await runDbstash(['restore', '--run', run, '--to', other.uri('postgres')], env);
+    expect(restored.exitCode, restored.stderr).toBe(0);
+    expect(await other.sql('SELECT i FROM t', { database: 'shop' })).toEqual(['0']);
+    const { artifact } = (await listBackups(env)).find(({ database }) => database === 'all')!;
+    const to = { ...env, RESTORE_DB_URI: other.uri('postgres') };
+    const place = `${other.host}:${other.port}`;
+    expect((await runDbstash(['restore', artifact], to)).stderr).toContain(
+      `${place} has the roles app, reader, which would be changed: restore into another server with --to URI or RESTORE_DB_URI, or go on with --replace`,
+    );
+    expect((await runDbstash(['restore', artifact, '--replace'], to)).stderr).toContain(
+      `--replace changes the roles app, reader on ${place}: confirm it with --yes postgres`,
+    );
+    const changed = await runDbstash(['restore', artifact, '--replace', '--yes', 'postgres'], to);
+    expect(changed.exitCode, changed.stderr).toBe(0);
   });
 
   it('come back without the one that failed in that run, which is said', TIMEOUT, async () => {
@@ -234,6 +273,15 @@ describeWith(TOOLS, 'several databases of one server', () => {
     const vague = await runDbstash(['restore'], env);
     expect(vague, vague.stderr).toMatchObject({ exitCode: 2 });
     expect(vague.stderr).toContain('give --database NAME for one, or --run ID for all of one run');
+    const elsewhere = await runDbstash(['restore', 'latest'], { ...env, RESTORE_DB_URI: 'postgres://u:p@other:5432' });
+    expect(elsewhere, elsewhere.stderr).toMatchObject({ exitCode: 2 });
+    expect(elsewhere.stderr).toContain('give --database NAME for one, or --run ID for all of one run');
+    const into = join(scratch.path, 'downloads');
+    mkdirSync(into);
+    const download = await runDbstash(['download', 'latest', into], env);
+    expect(download, download.stderr).toMatchObject({ exitCode: 2 });
+    expect(download.stderr).toContain('latest is not clear, since there are several databases: give a name');
+    expect(readdirSync(into)).toEqual([]);
     await server.sql('DROP DATABASE audit');
     const run = await runDbstash(['restore', 'latest', '--database', 'audit'], env);
     expect(run, run.stderr).toMatchObject({ exitCode: 0 });
@@ -258,4 +306,21 @@ describeWith(TOOLS, 'several databases of one server', () => {
       expect(text).not.toContain('PASSWORD');
     },
   );
+});
+
+it('a run that would empty very many databases names the first ten and their count', async () => {
+  const stakes = Array.from({ length: 23 }, (_, i) => ({
+    name: `db${i}`,
+    place: 'db:3306',
+    holds: '1 table',
+    isAmended: false,
+  }));
+  const asked: string[][] = [];
+  const confirm = async (...words: string[]) => asked.push(words) < 0;
+  const refused = expectAgreed(stakes, { run: 'R', replace: true, confirm });
+  const what =
+    'empties db0 (1 table), db1 (1 table), db2 (1 table), db3 (1 table), db4 (1 table), db5 (1 table), db6 (1 table), db7 (1 table), db8 (1 table), db9 (1 table) and 13 more on db:3306';
+  await expect(refused).rejects.toThrow(`--replace ${what}: confirm it with --yes R`);
+  expect(asked).toEqual([['R', what]]);
+  await expectAgreed([], { run: 'R', replace: false, confirm });
 });

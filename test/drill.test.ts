@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { EngineName } from '../src/core/connection.ts';
 import type { Mode } from '../src/core/mode.ts';
 import { fakePath, listBackups } from './support/backups.ts';
-import { runDbstash } from './support/dbstash.ts';
+import { runDbstash, startDbstash } from './support/dbstash.ts';
 import { describeEngine, FIXTURE_TOOLS, FIXTURES, type Fixture } from './support/fixtures.ts';
 import { type MongoTestServer, startFerret, startMongoJava } from './support/mongo.ts';
 import { type MysqlServer, startMariadb } from './support/mysql.ts';
@@ -15,7 +15,7 @@ import { describeWith } from './support/need.ts';
 import { type PostgresServer, startPostgres } from './support/postgres.ts';
 import { startRemote } from './support/remotes.ts';
 import { flipByte, makeBackup, rewriteManifest } from './support/restores.ts';
-import { type Scratch, scratchFolder } from './support/scratch.ts';
+import { type Scratch, scratchFolder, waitFor } from './support/scratch.ts';
 import { requireTool } from './support/tools.ts';
 
 type Env = Record<string, string>;
@@ -392,6 +392,31 @@ describeWith(FIXTURE_TOOLS.mariadb, 'a drill on a MariaDB server', () => {
       ).toEqual(['0']);
     },
   );
+
+  it('F53: a drill that is stopped removes what it made, and does not say that it is half there', TIMEOUT, async () => {
+    await server.createDatabase('stopped');
+    await server.sql('CREATE TABLE t (i int)', { database: 'stopped' });
+    const env: Env = {
+      DB_URI: server.uri('stopped'),
+      ENGINE: 'mariadb',
+      VERIFY_DB_URI: server.uri('mysql'),
+      RCLONE_REMOTE: join(scratch.path, 'stopped', 'backups'),
+      BACKUP_TEMP_DIR: join(scratch.path, 'stopped', 'tmp'),
+    };
+    await makeBackup(env);
+    const slow = fakePath(scratch, {
+      mariadb: `case "$*" in *--binary-mode*) cat >/dev/null; sleep 300 ;; esac; exec '${requireTool('mariadb')}' "$@"`,
+    });
+    await using run = startDbstash(['verify', 'latest', '--level', 'restore'], { ...env, ...slow });
+    const count = "SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name LIKE 'dbstash%'";
+    await waitFor(async () => (await server.sql(count))[0] === '1', { timeoutMs: 60_000, title: 'it is made' });
+    run.kill('SIGINT');
+    const { exitCode, stderr } = await run.exited;
+    expect(exitCode, stderr).toBe(130);
+    expect(stderr).toContain('interrupted by SIGINT');
+    expect(stderr).not.toMatch(/partly restored|was created|was not created|as it was/);
+    expect(await server.sql(count)).toEqual(['0']);
+  });
 
   it('F15: ends a drill that hangs, and what its client had begun, and removes what it made', TIMEOUT, async () => {
     await using remote = await startRemote('local');

@@ -7,7 +7,7 @@ import { contentOf } from './support/mysqlContent.ts';
 import { MYSQL_DEFINERS, MYSQL_MESS, MYSQL_SCHEMA } from './support/mysqlSchema.ts';
 import { describeWith } from './support/need.ts';
 import { type RemoteKind, startRemote, type TestRemote } from './support/remotes.ts';
-import { heldRclone, makeBackup } from './support/restores.ts';
+import { heldRclone, makeBackup, rcloneThatReads } from './support/restores.ts';
 import { type Scratch, scratchFolder, waitFor } from './support/scratch.ts';
 
 type Env = Record<string, string>;
@@ -167,6 +167,64 @@ for (const { engine, start, isThere } of KINDS) {
       expect(checked.stdout).toContain('which the dump leaves out');
       expect(checked.stdout).toMatch(/GRANT SELECT, SHOW VIEW, EVENT, TRIGGER ON `source`\.\* TO 'poor'@'%'/);
     }, 60_000);
+
+    it('F18 F53: a restore over another that is stopped says that it was emptied, and works once more', async () => {
+      await using remote = await startRemote('local');
+      await server.createDatabase('mbig');
+      await server.sql(
+        `CREATE TABLE t (a int, b longtext); INSERT INTO t SELECT seq.a, REPEAT('0123456789abcdef', 60000)
+           FROM (SELECT 1 AS a UNION SELECT 2 UNION SELECT 3 UNION SELECT 4) seq`,
+        { database: 'mbig' },
+      );
+      const env = envOf(remote, 'mbig', { BACKUP_COMPRESS: 'false' });
+      await makeBackup(env);
+      await server.sql('CREATE TABLE precious (a int)', { database: 'mbig' });
+      // All of it is read once before anything is emptied.
+      const held = rcloneThatReads(
+        scratch,
+        'if [ ! -e "$0.first" ]; then : >"$0.first"; real "$@"; else real "$@" | { head -c 3000000; sleep 300; }; fi',
+      );
+      const command = ['restore', '--replace', '--yes', 'mbig'];
+      await using stopped = startDbstash(command, { ...env, PATH: `${held.PATH.split(':')[0]}:${server.path}` });
+      const look = `SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = 'mbig' AND table_name = 'precious'`;
+      await waitFor(async () => (await server.sql(look))[0] === '0', {
+        timeoutMs: 60_000,
+        title: () => `it is emptied: ${stopped.stderr()}`,
+      });
+      stopped.kill('SIGINT');
+      const { exitCode, stderr } = await stopped.exited;
+      expect(exitCode, stderr).toBe(130);
+      expect(stderr).toContain(
+        'interrupted by SIGINT (mbig was emptied, and holds a part of the backup or nothing: run the same command again)',
+      );
+      const again = await runDbstash(command, env);
+      expect(again.exitCode, again.stderr).toBe(0);
+      expect(await server.sql('SELECT COUNT(*) FROM t', { database: 'mbig' })).toEqual(['4']);
+    }, 180_000);
+
+    it('and of several databases the id of their run agrees to what is emptied, as the refusal says', async () => {
+      await using remote = await startRemote('local');
+      for (const name of ['one', 'two']) {
+        await server.createDatabase(name);
+        await server.sql('CREATE TABLE t (i int)', { database: name });
+      }
+      const env = envOf(remote, 'one', { DB_NAME: 'one,two' });
+      const backup = await runDbstash(['backup', '--json'], env);
+      expect(backup.exitCode, backup.stderr).toBe(0);
+      const { run } = JSON.parse(backup.stdout);
+      const restoring = ['restore', '--run', run];
+      const what = `one (1 table), two (1 table) on 127.0.0.1:${server.port}`;
+      for (const [told, says] of [
+        [[], `would empty ${what}: restore into another server with --to URI or RESTORE_DB_URI, or go on with`],
+        [['--replace', '--yes', 'one'], `--replace empties ${what}: confirm it with --yes ${run}`],
+      ] as const) {
+        const refused = await runDbstash([...restoring, ...told], env);
+        expect(refused.exitCode, refused.stderr).toBe(2);
+        expect(refused.stderr).toContain(says);
+      }
+      const replaced = await runDbstash([...restoring, '--replace', '--yes', run], env);
+      expect(replaced.exitCode, replaced.stderr).toBe(0);
+    }, 120_000);
 
     it('F18 F55: a failed restore says that the target may be partial, a server that is away says so', async () => {
       await using remote = await startRemote('local');

@@ -167,7 +167,7 @@ describeWith(
       const refused = await failToRestore(env, target);
       expect(refused.exitCode).toBe(2);
       expect(refused.stderr).toMatch(
-        /the whole server 127\.0\.0\.1:\d+ holds 1 key: restore into another server with --to URI, or .* --replace/,
+        /the whole server 127\.0\.0\.1:\d+ holds 1 key: restore into another server with --to URI or RESTORE_DB_URI, or .* --replace/,
       );
       expect((await failToRestore(env, target, '--replace', '--yes', 'x')).exitCode).toBe(2);
       expect((await failToRestore(env, target, '--database', 'copy')).stderr).toContain(

@@ -306,10 +306,10 @@ describeWith(['sqlite3', 'rclone'], 'restore into SQLite', () => {
       terminal.stdout.on('data', (chunk) => {
         said += chunk;
       });
-      await waitFor(() => said.includes('Type its name to go on:'), { title: () => said });
+      await waitFor(() => said.includes('to go on:'), { title: () => said });
       terminal.stdin.write(answer());
       expect(await ended, said).toEqual([exitCode, null]);
-      expect(said).toContain(`This empties ${source} first`);
+      expect(said).toContain(`This empties ${source} first. Type ${source} to go on:`);
       expect(countRows(source)).toBe(exitCode === 0 ? 1 : 2);
     });
   });

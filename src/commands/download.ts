@@ -11,6 +11,10 @@ export async function runDownload(session: Session, { edge, source, options, arg
       'DRY_RUN: a download has no dry run, and nothing was fetched; right is false, or `list` to look',
     );
   const [name = 'latest', folder = '.'] = args;
+  if (name === 'latest' && session.host.config.selection.kind !== 'one')
+    throw new ConfigError(
+      'latest is not clear, since there are several databases: give a name that dbstash list shows',
+    );
   const decode = options.decode === true;
   const { backup, remote, path } = await download(session, { name, folder: resolve(source.cwd, folder), decode });
   printText(edge, `${backup.path} (${formatBytes(backup.manifest.bytes)}) of ${remote} is in ${path}\n`);

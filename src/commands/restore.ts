@@ -20,6 +20,8 @@ export async function runRestore({ edge, source, options, args: [argument] }: Ca
   const isDryRun = config.dryRun || options.dryRun === true;
   const uri = typeof options.to === 'string' ? options.to : config.restoreUri;
   const isRun = typeof options.run === 'string';
+  const name = argument ?? 'latest';
+  const series = isRun ? undefined : seriesToRestore(config, name, options.database);
   const connection = isRun ? config.connection : chooseTarget(config, uri, options.database, source.cwd);
   const settings = { ...config.settings, RESTORE_DB_URI: { text: uri, source: 'flag' } };
   const host = edge.createHost({ ...config, settings });
@@ -30,7 +32,7 @@ export async function runRestore({ edge, source, options, args: [argument] }: Ca
     at: time,
     replace: options.replace === true,
     createRoles: options.createRoles === true,
-    confirm: isDryRun ? async () => true : confirmOnce((name, title) => confirm(edge, options, name, title)),
+    confirm: isDryRun ? async () => true : confirmOnce((word, what) => confirm(edge, options, word, what)),
   };
   const report = ({ backup, into, tables, durationMs }: Restored) => {
     const took = formatDuration(durationMs);
@@ -49,9 +51,8 @@ export async function runRestore({ edge, source, options, args: [argument] }: Ca
     return EXIT.ok;
   }
   const tables = readTables(options.table);
-  const name = argument ?? 'latest';
   const isOwn = config.selection.kind !== 'one' && options.database === undefined && uri === undefined;
-  const chosen = { ...common, tables, name, isOwn, series: seriesToRestore(config, name, options.database) };
+  const chosen = { ...common, tables, name, isOwn, series };
   if (isDryRun) foretell(await previewRestore(session, { ...chosen, connection }));
   else report(await restore(session, { ...chosen, connection }));
   return EXIT.ok;
@@ -74,7 +75,7 @@ function seriesToRestore(config: Config, name: string, database: string | boolea
   if (config.selection.kind === 'one' || name !== 'latest') return undefined;
   if (typeof database === 'string') return sourceOf(config, database).series;
   throw new ConfigError(
-    'latest is not clear, since there are several databases: give --database NAME for one, or --run ID for all of one run',
+    'latest is not clear, since there are several databases: give --database NAME for one, or --run ID for all of one run (list --json has the ids as run)',
   );
 }
 
@@ -128,20 +129,17 @@ function parseTime(text: string | boolean | undefined): Date | undefined {
   return date;
 }
 
-/** `--yes` names the database; of `--run` the run, and then means all of its databases. */
-async function confirm(edge: Edge, { yes, run, table }: Options, name: string, title: string): Promise<boolean> {
-  if (typeof yes === 'string') return yes === (typeof run === 'string' ? run : name);
+async function confirm(edge: Edge, { yes }: Options, word: string, what: string): Promise<boolean> {
+  if (typeof yes === 'string') return yes === word;
   if (!edge.askUser) return false;
-  const isPart = table !== undefined;
-  const what = isPart ? `removes ${title}` : `empties ${title}`;
-  return (await edge.askUser(`This ${what} first. Type ${isPart ? name : 'its name'} to go on: `)) === name;
+  return (await edge.askUser(`This ${what}. Type ${word} to go on: `)) === word;
 }
 
 /** What was agreed to is not asked again. */
 function confirmOnce(ask: RestoreOptions['confirm']): RestoreOptions['confirm'] {
   const agreed = new Set<string>();
-  return async (name, title) => {
-    if (!agreed.has(title) && (await ask(name, title))) agreed.add(title);
-    return agreed.has(title);
+  return async (word, what) => {
+    if (!agreed.has(what) && (await ask(word, what))) agreed.add(what);
+    return agreed.has(what);
   };
 }

@@ -47,6 +47,12 @@ export function parseBoolean(text: string): boolean {
 
 const BYTE_UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'] as const;
 
+/** For people: of very many the first ten and how many more. */
+export function formatNames(names: readonly string[], most = 10): string {
+  const more = names.length - most;
+  return names.slice(0, most).join(', ') + (more > 0 ? ` and ${more} more` : '');
+}
+
 /** For people: "812 B", "1.5 KiB", "48.8 GiB". */
 export function formatBytes(bytes: number): string {
   let value = bytes;

@@ -215,6 +215,8 @@ export interface Target {
   readonly exists: boolean;
   /** What it holds, for people ("12 tables, 3 functions"); empty if nothing. */
   readonly holds: string;
+  /** A restore changes what it holds, and removes nothing of it. */
+  readonly isAmended?: true;
   /** Roles that the dump names and the server lacks. */
   readonly missingRoles: readonly string[];
   /** Why tables that are picked cannot come into it: a sentence each. */

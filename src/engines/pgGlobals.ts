@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { type Command, type Question, SCRATCH } from '../core/command.ts';
 import type { Connection } from '../core/connection.ts';
+import { formatNames } from '../core/units.ts';
 import type { DumpPlan, DumpRequest, Marks, RestorePlan, RestoreRequest, Target } from './engine.ts';
 import { pgLogin, pgName, psql } from './pgConnection.ts';
 import { parseLine } from './pgInspect.ts';
@@ -63,7 +64,8 @@ export const inspectPgRoles = (connection: Connection): Question<Target> => ({
     const { version, number, roles } = parseLine(answer, stdout);
     return {
       exists: true,
-      holds: roles.length === 0 ? '' : `the roles ${roles.join(', ')}, which would be changed`,
+      holds: roles.length === 0 ? '' : `the role${roles.length > 1 ? 's' : ''} ${formatNames(roles)}`,
+      isAmended: true,
       missingRoles: [],
       title: `PostgreSQL ${version}`,
       major: Math.floor(number / 10_000),

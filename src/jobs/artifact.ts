@@ -42,7 +42,7 @@ interface Passing {
   readonly progress: Progress;
   readonly trailer?: string | undefined;
   /** Looks at what the last command gets. */
-  readonly watch?: Pick<Producer, 'tap' | 'approve'>;
+  readonly watch?: Pick<Producer, 'tap' | 'approve' | 'sent'>;
 }
 
 /** The artifact through a chain of commands, of which the last takes it in. */

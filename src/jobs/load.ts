@@ -27,12 +27,15 @@ export async function load(task: Task, target: Target): Promise<void> {
   if (plan.swap) await warnOfLeftovers(session, plan.swap);
   if (plan.copy) await expectRoomToCopy(scratch, task.backup);
   let isPrepared = false;
+  let isEmptied = false;
+  let isHalf = false;
+  let hasBegun = false;
   let outcome = target.exists ? `${database} is as it was` : `${database} was not created`;
   try {
     const isFolder = task.isFetched || (await fetchFolder(task)) || (plan.needsFile && (await fetchFile(task)));
     const touch = () => {
       task.state.isTouched = true;
-      outcome = `${database} may be partly restored`;
+      isHalf = true;
     };
     // What prepares may already empty.
     const isPiecemeal = !plan.isAtomic && !plan.copy;
@@ -43,6 +46,7 @@ export async function load(task: Task, target: Target): Promise<void> {
       outcome = `${database} may be partly emptied`;
       await ask(host, scratch, plan.empty, host.signal);
       outcome = `${database} was emptied`;
+      isEmptied = true;
     }
     if (isPiecemeal) touch();
     await runAll(task, plan.prepare);
@@ -50,18 +54,32 @@ export async function load(task: Task, target: Target): Promise<void> {
     if (!isPiecemeal && !target.exists && !plan.swap) outcome = `${database} was created and is empty`;
     using progress = followReading(host, task.backup.manifest);
     task.state.isLoading = true;
+    // What prepares has emptied it for a folder.
+    if (isFolder) isEmptied = true;
     if (isFolder) await loadFolder(task, plan);
-    else await stream(task, plan, progress);
+    else await stream(task, plan, progress, () => (hasBegun = true));
     if (plan.copy) await copyKeys(host, scratch, plan.copy, touch);
     isPrepared = false;
+    isHalf = false;
     if (!plan.swap) outcome = `the data is in ${database}, but not all that belongs to it`;
     await runAll(task, plan.finish);
     if (plan.swap) await swapFile(session, scratch, plan.swap);
   } catch (error) {
     if (plan.swap) await removeUnfinished(plan.swap);
+    const isSure = isEmptied || (hasBegun && !(error instanceof DumpError));
+    if (isHalf) outcome = describeHalf(task, target, isSure);
     if (isPrepared && plan.undo && (await undo(task, plan.undo))) outcome = `${database} was not created`;
-    throw explain(error, outcome);
+    // What a drill was loading into goes with it.
+    throw explain(error, options.isDrill ? '' : ` (${outcome})`);
   }
+}
+
+/** Of what empties at the head of the load its tool may have failed at just that: then it is not sure. */
+function describeHalf({ options, pick }: Task, { holds }: Target, isSure: boolean): string {
+  const database = nameOf(options.connection);
+  if (!options.replace || holds === '' || pick) return `${database} may be partly restored`;
+  const happened = isSure ? 'was emptied, and holds' : 'may have been emptied, and hold';
+  return `${database} ${happened} a part of the backup or nothing: run the same command again`;
 }
 
 /** True if it worked, on a fresh deadline. */
@@ -101,16 +119,16 @@ async function runAll({ session, scratch }: Task, commands: readonly Command[]):
 
 /** Says of a failed restore what became of the target. */
 function explain(error: unknown, outcome: string): DbstashError {
-  if (!(error instanceof DbstashError)) return new DumpError(`${describeError(error)} (${outcome})`, { cause: error });
-  error.message = `${error.message} (${outcome})`;
+  if (!(error instanceof DbstashError)) return new DumpError(describeError(error) + outcome, { cause: error });
+  error.message += outcome;
   return error;
 }
 
 /** From the remote through what undoes the compression into the client, whose input ends only when all of it matched. */
-async function stream(task: Task, plan: RestorePlan, progress: Progress): Promise<void> {
+async function stream(task: Task, plan: RestorePlan, progress: Progress, sent: () => void): Promise<void> {
   const decoders = planDecoding(task.backup.manifest, task.session.host.config.identity);
   try {
-    await pass(task, [...decoders, ...plan.filters, plan.load], { progress, trailer: plan.commit });
+    await pass(task, [...decoders, ...plan.filters, plan.load], { progress, trailer: plan.commit, watch: { sent } });
   } catch (error) {
     if (error instanceof DumpError) await expectSound(task);
     throw error;

@@ -7,9 +7,10 @@ import type { Backup } from '../remote/catalog.ts';
 import { openTunnel, type Tunnel } from '../ssh.ts';
 import { type Found, readCatalogs } from './catalogs.ts';
 import { type Candidate, chooseBackups } from './choose.ts';
+import { expectReady } from './consent.ts';
 import { load } from './load.ts';
 import { findLastDrill, previewOf, type RestorePreview } from './restorePreview.ts';
-import { createTask, expectReady, inspectTarget, type RestoreOptions, type Task } from './restoreTask.ts';
+import { createTask, inspectTarget, type RestoreOptions, type Task } from './restoreTask.ts';
 import { at, type Session } from './session.ts';
 import { pickTables } from './tables.ts';
 

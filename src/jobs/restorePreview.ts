@@ -18,8 +18,8 @@ export interface RestorePreview {
   /** The target's server. */
   readonly server: string;
   /** What would become of what is there. */
-  readonly effect: 'created' | 'filled' | 'emptied first';
-  /** What would be lost; empty if nothing. */
+  readonly effect: 'created' | 'filled' | 'emptied first' | 'changed';
+  /** What would be lost, or changed; empty if nothing. */
   readonly holds: string;
   /** Roles that would be created, without login. */
   readonly roles: readonly string[];
@@ -56,28 +56,38 @@ export const previewOf = (
   database: nameOf(options.connection),
   tables: (pick?.tables ?? []).map(titleOf),
   server: target.title,
-  effect: !target.exists ? 'created' : target.holds === '' ? 'filled' : 'emptied first',
+  effect: effectOn(target),
   holds: target.holds,
   roles: target.missingRoles,
   lastDrill,
 });
 
+function effectOn({ exists, holds, isAmended }: Target): RestorePreview['effect'] {
+  if (isAmended) return 'changed';
+  if (!exists) return 'created';
+  return holds === '' ? 'filled' : 'emptied first';
+}
+
 /** A row for each thing that is worth knowing before. */
 export function describePreview(preview: RestorePreview): readonly string[][] {
-  const { backup, remote, ageMs, database, server, effect, holds, roles, tables, lastDrill } = preview;
+  const { backup, remote, ageMs, effect, holds, roles, tables, lastDrill } = preview;
   const { manifest, path } = backup;
   const stored = `${formatBytes(manifest.bytes)} of ${remote}, begun ${manifest.startedAt}, ${formatAge(ageMs)} ago`;
   return [
     ['would restore', `${path} (${stored})`],
     ...(tables.length === 0 ? [] : [['of it only', tables.join(', ')]]),
-    [
-      'into',
-      `${database} (${server}), which would be ${tables.length > 0 && effect === 'emptied first' ? 'filled' : effect}`,
-    ],
-    ...(holds === '' ? [] : [['would lose', holds]]),
+    ['into', describeTarget(preview)],
+    ...(holds === '' ? [] : [[effect === 'changed' ? 'would change' : 'would lose', holds]]),
     ...(roles.length === 0 ? [] : [['would create', `the roles ${roles.join(', ')}, without login`]]),
     ...(lastDrill && tables.length === 0 ? [['takes about', describeTime(lastDrill, backup)]] : []),
   ];
+}
+
+function describeTarget({ database, server, effect, tables }: RestorePreview): string {
+  // By way of a database, but into none.
+  if (effect === 'changed') return `the roles of the server (${server}), none of which would be removed`;
+  const isPart = tables.length > 0 && effect === 'emptied first';
+  return `${database} (${server}), which would be ${isPart ? 'filled' : effect}`;
 }
 
 /** At the pace of the last drill, where that was of another backup. */

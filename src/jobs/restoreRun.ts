@@ -2,11 +2,12 @@ import type { Connection } from '../core/connection.ts';
 import { ConfigError, DbstashError, DumpError } from '../core/errors.ts';
 import type { Manifest } from '../core/manifest.ts';
 import { type Found, readCatalogs } from './catalogs.ts';
+import { expectAgreed, type Stake, stakeOf } from './consent.ts';
 import { previewRestore, type Restored, type RestoreOptions, restore } from './restore.ts';
 import type { RestorePreview } from './restorePreview.ts';
 import type { Session } from './session.ts';
 
-export interface RunRestoreOptions extends Omit<RestoreOptions, 'name' | 'connection' | 'series' | 'at'> {
+export interface RunRestoreOptions extends Omit<RestoreOptions, 'name' | 'connection' | 'series' | 'at' | 'run'> {
   /** Where the database of this name goes; without one, what belongs to the whole server. */
   readonly target: (database: string | undefined) => Connection;
 }
@@ -47,19 +48,29 @@ export async function restoreRun(
   );
   const plans = ordered.map((manifest) => ({
     artifact: manifest.artifact,
-    options: { ...options, name: manifest.id, at: undefined, connection: target(databaseOf(session, manifest)) },
+    options: { ...options, run, name: manifest.id, at: undefined, connection: target(databaseOf(session, manifest)) },
   }));
-  // All are looked at before the first is touched.
-  for (const { options: planned } of plans) {
+  const stakes = new Map<string, Stake>();
+  const previews: RestorePreview[] = [];
+  // All are looked at, and what is at stake is agreed to as a whole, before the first is touched.
+  for (const { artifact, options: planned } of plans) {
     // Roles count as there: those of the same run come first.
-    const preview = await previewRestore(session, { ...planned, createRoles: true });
-    onPreview?.({ ...preview, roles: options.createRoles ? preview.roles : [] });
+    const anyway = { replace: true, createRoles: true, confirm: async () => true };
+    const preview = await previewRestore(session, { ...planned, ...anyway });
+    previews.push({ ...preview, roles: options.createRoles ? preview.roles : [] });
+    const { holds, effect } = preview;
+    if (holds === '') continue;
+    stakes.set(artifact, stakeOf(planned.connection, session.engine, { holds, isAmended: effect === 'changed' }));
   }
+  await expectAgreed([...stakes.values()], { ...options, run });
+  for (const preview of previews) onPreview?.(preview);
   if (!onRestored) return;
   const done: string[] = [];
   for (const plan of plans) {
     try {
-      onRestored(await restore(session, plan.options));
+      // What has come there since then is asked for by itself.
+      const agreed = stakes.has(plan.artifact) && { confirm: async () => true };
+      onRestored(await restore(session, { ...plan.options, ...agreed }));
       done.push(plan.artifact);
     } catch (error) {
       throw explainHalf(error, plan.artifact, done, plans.length);

@@ -1,5 +1,5 @@
 import type { Config } from '../config/config.ts';
-import { type Connection, nameOf } from '../core/connection.ts';
+import type { Connection } from '../core/connection.ts';
 import { ConfigError, DbstashError, describeError, VerifyError } from '../core/errors.ts';
 import type { Engine, TablePick, Target } from '../engines/engine.ts';
 import { engines } from '../engines/index.ts';
@@ -24,8 +24,10 @@ export interface RestoreOptions extends Choice {
   readonly tables?: readonly string[];
   /** What would act by itself, as events do, is to stay asleep. */
   readonly isDrill?: true;
-  /** Asks the user whether the database `name`, which `title` says where it is, may be emptied. */
-  readonly confirm: (name: string, title: string) => Promise<boolean>;
+  /** The run of which all is restored, each under its own name. */
+  readonly run?: string;
+  /** Asks the user, who agrees by `word`, whether to do `what`: "empties shop on db:5432 first". */
+  readonly confirm: (word: string, what: string) => Promise<boolean>;
 }
 
 /** How far a restore came. */
@@ -93,50 +95,4 @@ export function understand<T>({ path }: Backup, work: () => T): T {
 export async function inspectTarget({ session, scratch, engine, backup, connection, pick }: Task): Promise<Target> {
   const question = understand(backup, () => engine.inspectTarget(connection, backup.manifest.target, pick));
   return await ask(session.host, scratch, question, session.host.signal);
-}
-
-/** Throws, naming the ways on, where the target is not ready for the first byte. */
-export async function expectReady(
-  { connection, replace, createRoles, confirm, tables = [] }: RestoreOptions,
-  { isWhole }: Engine,
-  target: Target,
-): Promise<void> {
-  const { hosts } = connection;
-  const database = nameOf(connection);
-  const place = hosts.map(({ host, port }) => `${host}:${port}`).join(',');
-  // Of a whole server the label says nothing of what is at stake.
-  const name = isWhole ? place || database : database;
-  const title = isWhole ? `the whole server ${place || database}` : place === '' ? database : `${database} on ${place}`;
-  if (target.missingRoles.length > 0 && !createRoles) {
-    throw new ConfigError(
-      `the backup names roles that ${target.title} lacks: ${target.missingRoles.join(', ')}; create them, or let --create-roles make them without login`,
-    );
-  }
-  for (const obstacle of target.obstacles ?? []) throw new ConfigError(obstacle);
-  if (target.holds === '') return;
-  if (tables.length > 0) return await expectReplaceable(title, { replace, confirm, tables }, target);
-  if (!replace) {
-    const elsewhere = isWhole ? 'another server with --to URI' : 'another database with --database NAME';
-    throw new ConfigError(
-      `${title} holds ${target.holds}: restore into ${elsewhere}, or empty it first with --replace`,
-    );
-  }
-  if (!(await confirm(name, title))) {
-    throw new ConfigError(`--replace removes what ${title} holds (${target.holds}): confirm it with --yes ${name}`);
-  }
-}
-
-/** Of tables that are there already. What depends on them would have to go with them, and is not ours to remove. */
-async function expectReplaceable(
-  title: string,
-  { replace, confirm, tables }: Required<Pick<RestoreOptions, 'replace' | 'confirm' | 'tables'>>,
-  { holds, keeps }: Target,
-): Promise<void> {
-  const beside = 'restore into another database with --database NAME';
-  if (keeps !== undefined)
-    throw new ConfigError(`${title} holds ${holds}, which cannot be replaced, since ${keeps} depend on it: ${beside}`);
-  if (!replace) throw new ConfigError(`${title} holds ${holds}: ${beside}, or remove just that first with --replace`);
-  const name = tables.join(',');
-  if (!(await confirm(name, `${holds} in ${title}`)))
-    throw new ConfigError(`--replace removes ${holds} from ${title}: confirm it with --yes ${name}`);
 }

@@ -1,4 +1,5 @@
 import { ConfigError } from '../core/errors.ts';
+import { formatNames } from '../core/units.ts';
 import type { TableName, TablePick } from '../engines/engine.ts';
 import { expectThere } from './artifact.ts';
 import { askDump } from './contents.ts';
@@ -51,8 +52,7 @@ function describeNear(text: string, all: readonly TableName[]): string {
       .slice(0, SHOWN)
       .map(({ title }) => title)
       .join(', ')}`;
-  const more = all.length > SHOWN ? ` and ${all.length - SHOWN} more` : '';
-  return `it holds ${all.slice(0, SHOWN).map(titleOf).join(', ')}${more}`;
+  return `it holds ${formatNames(all.map(titleOf), SHOWN)}`;
 }
 
 /** Letters to be changed, put in or taken out, whatever their case. */
