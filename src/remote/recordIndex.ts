@@ -62,40 +62,44 @@ export async function readIndex(
   const { exit, stderr } = await site.rclone.run(call, signal);
   if (!hasSucceeded(exit)) throw rcloneError(`cat ${title}`, exit, stderr);
   try {
-    // Twice: nothing of it counts before gzip's checksum, at its end, has proven that it is whole.
-    await readEntries(output, () => {});
+    // Nothing of it counts before gzip's checksum, at its end, has proven that it is whole.
+    await unpack(output, () => {});
     await readEntries(output, take);
   } catch (cause) {
     throw unfit(cause);
   }
 }
 
+/** Throws where gzip's checksum is wrong, or it is larger than any index. */
+async function unpack(file: string, take: (chunk: Buffer) => void): Promise<void> {
+  let total = 0;
+  const takeAll = async (chunks: AsyncIterable<Buffer>) => {
+    for await (const chunk of chunks) {
+      total += chunk.length;
+      if (total > MAX_TEXT_BYTES) throw new Error('it holds more than any index');
+      take(chunk);
+    }
+  };
+  await pipeline(createReadStream(file), createGunzip({ chunkSize: 256 * 1024 }), takeAll);
+}
+
+/** What follows the last line break is no line. */
 async function readEntries(file: string, take: (entry: Entry) => void): Promise<void> {
+  const decoder = new TextDecoder();
+  let rest = '';
   let isOurs = false;
   const takeLine = (line: string) => {
     if (isOurs) take(entrySchema.parse(JSON.parse(line)));
     else if (line !== HEADER) throw new Error('its first line is another');
     isOurs = true;
   };
-  await pipeline(createReadStream(file), createGunzip(), async (unpacked: AsyncIterable<Buffer>) => {
-    for await (const line of splitLines(unpacked)) takeLine(line);
-  });
-  if (!isOurs) throw new Error('it is empty');
-}
-
-/** What follows the last line break is no line. */
-async function* splitLines(chunks: AsyncIterable<Buffer>): AsyncGenerator<string> {
-  const decoder = new TextDecoder();
-  let rest = '';
-  let total = 0;
-  for await (const chunk of chunks) {
-    total += chunk.length;
-    if (total > MAX_TEXT_BYTES) throw new Error('it holds more than any index');
+  await unpack(file, (chunk) => {
     const lines = (rest + decoder.decode(chunk, { stream: true })).split('\n');
     rest = lines.pop() ?? '';
     if (rest.length > MAX_LINE_LENGTH) throw new Error('a line of it is longer than any record');
-    yield* lines;
-  }
+    for (const line of lines) takeLine(line);
+  });
+  if (!isOurs) throw new Error('it is empty');
 }
 
 async function writeIndex(
