@@ -9,6 +9,7 @@ import { RCLONES } from './support/rclone.ts';
 import { REMOTE_KINDS, type RemoteKind, startRemote, type TestRemote } from './support/remotes.ts';
 import { type Scratch, scratchFolder } from './support/scratch.ts';
 import { createSqlite, daysAgo, hoursAgo, rclonePath, runSqlite, seedBackup, seedPending } from './support/seeds.ts';
+import { expectSuccess } from './support/succeed.ts';
 
 type Env = Record<string, string>;
 
@@ -27,11 +28,7 @@ const envFor = (remote: TestRemote, more: Env = {}): Env =>
 const warningsOf = (run: DbstashRun): string =>
   run.lines.flatMap(({ level, message }) => (level === 'warn' ? [message] : [])).join('\n');
 
-async function run(args: readonly string[], env: Env): Promise<DbstashRun> {
-  const done = await runDbstash(args, env);
-  expect(done.exitCode, done.stderr).toBe(0);
-  return done;
-}
+const run = expectSuccess();
 
 const pathsOn = async (remote: TestRemote): Promise<string[]> => [...(await remote.list()).keys()].sort();
 

@@ -11,6 +11,7 @@ import { RCLONES } from './support/rclone.ts';
 import { type RemoteKind, startRemote, type TestRemote } from './support/remotes.ts';
 import { type Scratch, scratchFolder } from './support/scratch.ts';
 import { createSqlite, daysAgo, hoursAgo, rclonePath, runSqlite, seedBackup, seedPending } from './support/seeds.ts';
+import { expectSuccess } from './support/succeed.ts';
 import { requireTool } from './support/tools.ts';
 
 type Env = Record<string, string>;
@@ -31,12 +32,7 @@ const envFor = (remote: TestRemote, more: Env = {}): Env =>
 const warningsOf = (run: DbstashRun): string =>
   run.lines.flatMap(({ level, message }) => (level === 'warn' ? [message] : [])).join('\n');
 
-/** Runs it; its exit code must be 0. */
-async function run(args: readonly string[], env: Env): Promise<DbstashRun> {
-  const done = await runDbstash(args, env);
-  expect(done.exitCode, done.stderr).toBe(0);
-  return done;
-}
+const run = expectSuccess();
 
 /** The artifacts whose manifest is there. */
 const artifactsOn = async (remote: TestRemote): Promise<string[]> =>

@@ -2,12 +2,13 @@ import { gunzipSync, gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { MANIFEST_SUFFIX, type Manifest, VERDICT_SUFFIX } from '../src/core/manifest.ts';
 import { backupEnv } from './support/backups.ts';
-import { type DbstashRun, runDbstash } from './support/dbstash.ts';
+import type { DbstashRun } from './support/dbstash.ts';
 import { describeWith } from './support/need.ts';
 import { RCLONES } from './support/rclone.ts';
 import { type RemoteKind, startRemote, type TestRemote } from './support/remotes.ts';
 import { type Scratch, scratchFolder } from './support/scratch.ts';
 import { createSqlite, daysAgo, hoursAgo, rclonePath, seedBackup, seedPending } from './support/seeds.ts';
+import { expectSuccess } from './support/succeed.ts';
 
 const INDEX = 'dbstash-index.jsonl.gz';
 /** As many as an index begins with. */
@@ -26,11 +27,7 @@ type Env = Record<string, string>;
 const envFor = (remote: TestRemote, more: Env = {}): Env =>
   backupEnv(uri, remote, scratch, { BACKUP_SERIES: 'app', ...more });
 
-async function run(args: readonly string[], env: Env): Promise<DbstashRun> {
-  const done = await runDbstash(args, env, { timeoutMs: 120_000 });
-  expect(done.exitCode, done.stderr).toBe(0);
-  return done;
-}
+const run = expectSuccess({ timeoutMs: 120_000 });
 
 const nameOf = (hour: number): string => `app-${String(hour).padStart(4, '0')}.sql`;
 

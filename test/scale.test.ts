@@ -3,12 +3,13 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { MANIFEST_SUFFIX, type Manifest, VERDICT_SUFFIX } from '../src/core/manifest.ts';
 import { backupEnv, fakePath } from './support/backups.ts';
-import { type DbstashRun, runDbstash } from './support/dbstash.ts';
+import { runDbstash } from './support/dbstash.ts';
 import { describeWith } from './support/need.ts';
 import { RCLONES } from './support/rclone.ts';
 import { startRemote, type TestRemote } from './support/remotes.ts';
 import { type Scratch, scratchFolder } from './support/scratch.ts';
 import { createSqlite, daysAgo, hoursAgo, rclonePath, seedBackup, seedPending } from './support/seeds.ts';
+import { expectSuccess } from './support/succeed.ts';
 import { requireTool } from './support/tools.ts';
 
 type Env = Record<string, string>;
@@ -25,11 +26,7 @@ afterAll(() => scratch?.[Symbol.asyncDispose]());
 const envFor = (remote: TestRemote, more: Env = {}): Env =>
   backupEnv(uri, remote, scratch, { BACKUP_SERIES: 'app', ...more });
 
-async function run(args: readonly string[], env: Env): Promise<DbstashRun> {
-  const done = await runDbstash(args, env, { timeoutMs: 180_000 });
-  expect(done.exitCode, done.stderr).toBe(0);
-  return done;
-}
+const run = expectSuccess({ timeoutMs: 180_000 });
 
 /** A name of always the same length, so that manifests are of one size. */
 const nameOf = (hour: number): string => `app-${String(hour).padStart(4, '0')}.sql`;

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import * as z from 'zod';
 import { MODES } from './mode.ts';
 import { PENDING_SUFFIX } from './suffixes.ts';
+import { formatCount } from './units.ts';
 
 export * from './suffixes.ts';
 
@@ -97,9 +98,11 @@ const failedDrillSchema = z.object({ at: z.iso.datetime(), reason: z.string() })
 export type FailedDrill = z.infer<typeof failedDrillSchema>;
 
 export const describeCounts = ({ tables, rows }: Drilled): string =>
-  tables > 0 ? `${count(rows, 'row')} in ${count(tables, 'table')}` : rows > 0 ? count(rows, 'key') : 'it is empty';
-
-const count = (number: number, what: string): string => `${number} ${what}${number === 1 ? '' : 's'}`;
+  tables > 0
+    ? `${formatCount(rows, 'row')} in ${formatCount(tables, 'table')}`
+    : rows > 0
+      ? formatCount(rows, 'key')
+      : 'it is empty';
 
 /**
  * What the last look at a backup's content found; beside the manifest, as `<artifact>.verify.json`. `ok` is of the stored bytes

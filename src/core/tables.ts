@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { formatCount } from './units.ts';
 
 /** What a dump holds by name; of a whole mongo server its databases. */
 export interface Tables {
@@ -50,7 +51,7 @@ export function describeVanished(
   const more = gone - MAX_SHOWN;
   const which =
     names.length === 0 ? '' : `: ${names.slice(0, MAX_SHOWN).join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
-  const what = `${gone} of the ${before.count} ${now.kind}${before.count === 1 ? '' : 's'} that ${path} holds`;
+  const what = `${gone} of the ${formatCount(before.count, now.kind)} that ${path} holds`;
   return `${what} ${gone === 1 ? 'is' : 'are'} not there any more${which}; look whether that is meant`;
 }
 

@@ -47,6 +47,9 @@ export function parseBoolean(text: string): boolean {
 
 const BYTE_UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'] as const;
 
+/** For people: "1 table", "3 tables". */
+export const formatCount = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`;
+
 /** For people: of very many the first ten and how many more. */
 export function formatNames(names: readonly string[], most = 10): string {
   const more = names.length - most;

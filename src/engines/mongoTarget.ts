@@ -1,6 +1,7 @@
 import type { DriverAnswer, DriverQuestion } from '../core/command.ts';
 import type { Connection } from '../core/connection.ts';
 import { ConfigError } from '../core/errors.ts';
+import { formatNames } from '../core/units.ts';
 import type { TablePick, Target, TargetFacts } from './engine.ts';
 import {
   buildInfo,
@@ -96,7 +97,7 @@ type Held = Pick<Target, 'exists' | 'holds'> & { readonly notes: TargetFacts };
 
 function describeServer(answer: DriverAnswer | undefined): Held {
   const databases = namesOf(readDocument(databaseList, answer));
-  const shown = databases.slice(0, 5).join(', ') + (databases.length > 5 ? ` and ${databases.length - 5} more` : '');
+  const shown = formatNames(databases, 5);
   const holds = databases.length === 0 ? '' : `the database${databases.length > 1 ? 's' : ''} ${shown}`;
   return { exists: true, holds, notes: { databases } };
 }

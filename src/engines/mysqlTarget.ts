@@ -1,5 +1,6 @@
 import type { Question } from '../core/command.ts';
 import type { Connection } from '../core/connection.ts';
+import { formatCount } from '../core/units.ts';
 import type { TablePick, Target, TargetFacts } from './engine.ts';
 import { readRows } from './mysqlAnswer.ts';
 import { mysqlClient, mysqlText } from './mysqlConnection.ts';
@@ -50,8 +51,7 @@ const readClient = (lines: readonly string[]): Release =>
 const KINDS: Readonly<Record<string, string>> = { 'BASE TABLE': 'table', 'SYSTEM VERSIONED': 'table' };
 
 function describeCount(kind: string, count: number): string {
-  const word = KINDS[kind] ?? kind.toLowerCase();
-  return `${count} ${word}${count === 1 ? '' : 's'}`;
+  return formatCount(count, KINDS[kind] ?? kind.toLowerCase());
 }
 
 /** Of databases whose names differ only in case, one with exactly that name, where the server tells them apart. */

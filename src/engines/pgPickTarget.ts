@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { formatCount } from '../core/units.ts';
 import type { TablePick, Target } from './engine.ts';
 import { type Entry, isRelation } from './pgArchive.ts';
 import { pgName, pgText } from './pgConnection.ts';
@@ -84,7 +85,7 @@ export function judgePick(pick: TablePick, answer: PgPickAnswer): Pick<Target, '
 }
 
 function describeHeld({ schema, name, kind, partitions }: PgPickAnswer['held'][number]): string {
-  const parts = partitions === 0 ? '' : ` with its ${partitions} partition${partitions === 1 ? '' : 's'}`;
+  const parts = partitions === 0 ? '' : ` with its ${formatCount(partitions, 'partition')}`;
   return `the ${kind.toLowerCase() || 'object'} ${schema}.${name}${parts}`;
 }
 

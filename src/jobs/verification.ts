@@ -37,13 +37,20 @@ export async function runVerification(given: Host): Promise<Verification> {
     const { ok, artifact, reason } = verified;
     if (ok && reason) logger.info(`${artifact}: ${reason}`);
   }
-  const report = createReport(clock.now(), { id, ...JOB, startedAt, failure });
+  const report = reportOf(host, { id, startedAt, failure });
   logReport(logger, report);
   if (judged.length > 0 || failure !== undefined) await notifier.ended(report);
   return { report, judged };
 }
 
-const JOB = { job: 'verify', results: [], warnings: [] } as const;
+interface Ending {
+  readonly id: string;
+  readonly startedAt: Date;
+  readonly failure: unknown;
+}
+
+const reportOf = ({ clock }: Host, ending: Ending): Report =>
+  createReport(clock.now(), { ...ending, job: 'verify', results: [], warnings: [] });
 
 /** What `verify` found, as what a job fails of; undefined where all is well. */
 const failureOf = ({ exitCode, faults }: Awaited<ReturnType<typeof verify>>): DbstashError | undefined => {
@@ -52,15 +59,11 @@ const failureOf = ({ exitCode, faults }: Awaited<ReturnType<typeof verify>>): Db
 };
 
 /** Does the work of the `verify` command, and tells the channels of its end as a scheduled one does; of a mistyped name nobody. */
-export async function tellOfVerification(
-  { clock, notifier, randomHex, signal }: Host,
-  work: () => ReturnType<typeof verify>,
-): Promise<number> {
+export async function tellOfVerification(host: Host, work: () => ReturnType<typeof verify>): Promise<number> {
+  const { clock, notifier, randomHex, signal } = host;
   const startedAt = clock.now();
-  const tell = async (failure: unknown) => {
-    const ending = { id: createId(startedAt, randomHex(3)), ...JOB, startedAt, failure };
-    await notifier.ended(createReport(clock.now(), ending));
-  };
+  const id = createId(startedAt, randomHex(3));
+  const tell = (failure: unknown) => notifier.ended(reportOf(host, { id, startedAt, failure }));
   try {
     const outcome = await work();
     await tell(failureOf(outcome));

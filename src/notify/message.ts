@@ -2,7 +2,7 @@ import type { Config } from '../config/config.ts';
 import { addressOf } from '../core/connection.ts';
 import type { Redactor } from '../core/redact.ts';
 import { type Outcome, pathsOf, type Report, type StoredBackup } from '../core/report.ts';
-import { formatBytes, formatDuration } from '../core/units.ts';
+import { formatBytes, formatCount, formatDuration } from '../core/units.ts';
 import { engines } from '../engines/index.ts';
 import { plainLine, plainText } from './text.ts';
 
@@ -108,7 +108,7 @@ function nameDatabase({ config, redact }: Origin, { backups, failures }: Report)
 }
 
 function describeOutcome({ outcome, warnings }: Report, recoveredAfter: number): string {
-  if (outcome === 'warning') return `succeeded with ${warnings.length} warning${warnings.length === 1 ? '' : 's'}`;
+  if (outcome === 'warning') return `succeeded with ${formatCount(warnings.length, 'warning')}`;
   return outcome === 'succeeded' && recoveredAfter > 0 ? 'succeeded again' : outcome;
 }
 

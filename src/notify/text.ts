@@ -1,3 +1,5 @@
+import { formatCount } from '../core/units.ts';
+
 /** Text that tools and servers had a hand in, made harmless for where it is shown. */
 
 /** Control characters, and those that turn the direction of what follows or cannot be seen. */
@@ -19,7 +21,7 @@ export const plainText = (text: string): string =>
 export function fitLines(lines: readonly string[], last: string, limit: number): string {
   const whole = [...lines, last].join('\n');
   if (whole.length <= limit) return whole;
-  const left = (count: number) => `… ${count} more line${count === 1 ? '' : 's'}\n${last}`;
+  const left = (count: number) => `… ${formatCount(count, 'more line')}\n${last}`;
   const kept: string[] = [];
   let room = limit - left(lines.length).length - 1;
   for (const line of lines) {
