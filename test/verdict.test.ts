@@ -109,6 +109,7 @@ describe('F20: what the page says of proofs', () => {
     const gone = pageOf({ state: 'missing', reason: 'it is gone', verdict: plain }, {});
     expect(gone).not.toContain('proven');
     expect(gone).toContain('no more: last');
+    expect(gone).toContain('no backup was verified yet, or none was whole');
   });
 });
 

@@ -52,7 +52,7 @@ export function renderTiles({ state, safety: { newest }, histories, calendar }: 
   const good = entries.filter(({ isGood }) => isGood).length;
   const remotes = state.remotes.length;
   const proof = entries
-    .flatMap(({ verdict }) => (verdict?.ok ? verdict : []))
+    .flatMap(({ isGood, verdict }) => (isGood && verdict?.ok ? verdict : []))
     .reduce<Verdict | undefined>((best, one) => (best && best.at >= one.at ? best : one), undefined);
   return html`<h2 class="hidden">At a glance</h2>
 <dl class="tiles">
